@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::account::Account;
 use crate::authorization::{InvalidPolicy, Policy};
-use crate::services::{acm, ec2, ecr, ecs, iam, quotas, rds, route53, s3, scheduler, secrets, sns, ssm};
+use crate::services::{
+    acm, ec2, ecr, ecs, iam, quotas, rds, route53, s3, scheduler, secrets, sns, ssm, wafv2,
+};
 use crate::world::{Tags, World};
 
 /// A resource that exists from the start.
@@ -85,6 +87,11 @@ pub enum Seed {
     PullThroughCache {
         /// The prefix of the repositories' names, such as `docker-hub`.
         prefix: String,
+    },
+    /// A web ACL of AWS WAF for load balancers, without rules.
+    WebAcl {
+        /// Its ARN.
+        arn: String,
     },
     /// An SNS topic.
     Topic {
@@ -245,6 +252,7 @@ fn place(world: &mut World, seed: &Seed) {
         Seed::Parameter { arn, tags, kms_key } => ssm::seed(world, arn, tags, kms_key.as_deref()),
         Seed::Image { image } => ecr::seed(world, image),
         Seed::PullThroughCache { prefix } => ecr::seed_cache(world, prefix),
+        Seed::WebAcl { arn } => wafv2::seed(world, arn),
         Seed::Topic { arn, key } => sns::seed_topic(world, arn, key.as_deref()),
         Seed::ScheduleGroup { name } => scheduler::seed_group(world, name),
         Seed::Quota { service, code, value } => quotas::seed(world, service, code, *value),

@@ -65,6 +65,35 @@ fn database_classes_have_a_family_and_a_size() {
 }
 
 #[test]
+fn a_web_acl_is_the_arn_of_a_regional_web_acl() {
+    let accepts = |arn: &str| {
+        let spec = format!(
+            "stack: shop\nloadBalancer: {{ certificateArn: 'arn:aws:acm:eu-central-1:123456789012:certificate/6d4b', webAclArn: '{arn}' }}\nservices: {{ web: {{ image: nginx, port: 80, routes: [{{ path: /* }}] }} }}\n"
+        );
+        accepts(&spec, arn)
+    };
+    let name = "n".repeat(128);
+    for arn in ["shop/3f2504e0-4f89-41d3-9a0c-0305e82c3301", "Shop_web-1/3f25", &format!("{name}/3f25")] {
+        let arn = format!("arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/{arn}");
+        assert!(accepts(&arn), "{arn}");
+    }
+    for arn in [
+        "arn:aws:waf-regional:eu-central-1:123456789012:webacl/3f2504e0",
+        "arn:aws:wafv2:us-east-1:123456789012:global/webacl/shop/3f25",
+        "arn:aws:wafv2:eu-central-1:123456789012:regional/rulegroup/shop/3f25",
+        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/shop",
+        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/shop/",
+        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl//3f25",
+        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/shop/3f25/more",
+        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/a shop/3f25",
+        "arn:aws:wafv2:eu-central-1::regional/webacl/shop/3f25",
+        &format!("arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/{name}n/3f25"),
+    ] {
+        assert!(!accepts(arn), "{arn}");
+    }
+}
+
+#[test]
 fn a_certificate_is_the_arn_of_a_certificate_in_acm() {
     let accepts = |arn: &str| {
         let spec = format!(

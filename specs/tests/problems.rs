@@ -34,6 +34,9 @@ fn reported(specs: &[&str]) -> String {
 const CERTIFICATE: &str =
     "arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23";
 
+const WEB_ACL: &str =
+    "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/shop/3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+
 /// A stack with one service; `rest` are its other fields.
 fn service(rest: &str) -> String {
     format!("stack: shop\nregion: eu-central-1\nservices:\n  web:\n    image: nginx\n{rest}")
@@ -149,6 +152,15 @@ fn load_balancers() {
             "  certificateArn: {CERTIFICATE}\n  allowedCidrs: [10.0.0.0/8, 10.1.0.0/16, 10.0.0.0/8, 192.168.1.1/24, ::/0, 1.2.3.4]\n"
         )),
         load_balancer(&format!("  certificateArn: {CERTIFICATE}\n  allowedCidrs: [{more}]\n")),
+        load_balancer(&format!("  certificateArn: {CERTIFICATE}\n  webAclArn: shop\n")),
+        load_balancer(&format!(
+            "  certificateArn: {CERTIFICATE}\n  webAclArn: {}\n",
+            WEB_ACL.replace(":regional/", ":global/")
+        )),
+        load_balancer(&format!(
+            "  certificateArn: {CERTIFICATE}\n  webAclArn: {}\n",
+            WEB_ACL.replace("eu-central-1", "us-east-1")
+        )),
         format!(
             "stack: shop\nloadBalancer: {{ certificateArn: '{CERTIFICATE}' }}\nservices: {{ worker: {{ image: nginx }} }}\n"
         ),

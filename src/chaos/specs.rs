@@ -48,6 +48,9 @@ impl Variant {
         if matches!(self, Self::Full | Self::Larger | Self::WithoutDatabase) {
             text += "loadBalancer:\n  certificateArn: arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23\n";
         }
+        if self == Self::Larger {
+            text += "  webAclArn: arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/chaos/3f2504e0-4f89-41d3-9a0c-0305e82c3301\n";
+        }
         if matches!(self, Self::Full | Self::Larger | Self::WithoutInstance) {
             text += "database: { deletionProtection: false, maxStorage: 100, allow: [services, instance] }\n";
             if self == Self::WithoutInstance {

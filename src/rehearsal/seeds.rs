@@ -33,6 +33,9 @@ pub(super) fn of_specs(specs: &[&Spec]) -> Vec<Seed> {
             if let Some(logs) = &load_balancer.access_logs {
                 add(Seed::Bucket { name: logs.bucket.clone() });
             }
+            if let Some(arn) = &load_balancer.web_acl_arn {
+                add(Seed::WebAcl { arn: arn.clone() });
+            }
         }
         if let Some(logs) = &spec.network.flow_logs {
             add(Seed::Bucket { name: logs.bucket.clone() });
@@ -91,10 +94,13 @@ pub(super) fn region(specs: &[&Spec]) -> Result<Option<String>> {
 
 /// The account of the specs' ARNs, if any.
 pub(super) fn account(specs: &[&Spec]) -> Result<Option<String>> {
-    let certificates = specs.iter().filter_map(|spec| spec.load_balancer.as_ref()?.certificate_arn.as_ref());
+    let balancers = || specs.iter().filter_map(|spec| spec.load_balancer.as_ref());
+    let certificates = balancers().filter_map(|balancer| balancer.certificate_arn.as_ref());
+    let web_acls = balancers().filter_map(|balancer| balancer.web_acl_arn.as_ref());
     let secrets =
         specs.iter().flat_map(|spec| spec.services.values()).flat_map(|service| service.secrets.values());
-    let accounts = certificates.chain(secrets).filter_map(|arn| arn.split(':').nth(4).map(str::to_owned));
+    let arns = certificates.chain(web_acls).chain(secrets);
+    let accounts = arns.filter_map(|arn| arn.split(':').nth(4).map(str::to_owned));
     agreed("account", accounts)
 }
 

@@ -26,7 +26,7 @@ const fn writes(
 }
 
 /// Every writing call of the components, except those that change tags.
-const WRITES: [Writes; 34] = [
+const WRITES: [Writes; 35] = [
     writes("network", &["vpc"], &["CreateVpc", "ModifyVpcAttribute", "DeleteVpc"]),
     // A new VPC has a default security group, whose rules are deleted.
     writes(
@@ -84,6 +84,7 @@ const WRITES: [Writes; 34] = [
         &["load-balancer"],
         &["CreateLoadBalancer", "ModifyLoadBalancerAttributes", "SetSubnets", "SetSecurityGroups"],
     ),
+    writes("load-balancer", &["load-balancer"], &["AssociateWebACL", "DisassociateWebACL"]),
     writes("load-balancer", &["load-balancer"], &["DeleteLoadBalancer"]),
     writes(
         "load-balancer",

@@ -140,6 +140,7 @@ fn quota(service: &str, operation: &str) -> Option<&'static str> {
         ("rds", "CreateDBParameterGroup") => "DBParameterGroupQuotaExceeded",
         ("rds", "CreateDBInstance" | "RestoreDBInstanceFromDBSnapshot") => "InstanceQuotaExceeded",
         ("rds", "ModifyDBInstance") => "StorageQuotaExceeded",
+        ("wafv2", "AssociateWebACL") => "WAFLimitsExceededException",
         ("elasticloadbalancing", "CreateLoadBalancer") => "TooManyLoadBalancers",
         ("elasticloadbalancing", "CreateTargetGroup") => "TooManyTargetGroups",
         ("elasticloadbalancing", "CreateListener") => "TooManyListeners",

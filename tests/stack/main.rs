@@ -74,6 +74,7 @@ mod updates_network; // updates of network, egress, security groups and instance
 mod updates_of_stackdrop; // what an update of Stackdrop itself does to stacks
 mod updates_service; // updates of databases, load balancers and services
 mod waits; // how soon is told what a person must do
+mod web_acl; // web ACLs of AWS WAF that filter a load balancer's requests
 mod wiring; // the template's wiring: what starts what, which events are kept, who is notified
 mod words; // texts for people use the agreed terms
 mod workflow; // the workflow file is the one generated from the table

@@ -140,6 +140,7 @@ clients! {
     sfn: aws_sdk_sfn,
     sns: aws_sdk_sns,
     ssm: aws_sdk_ssm,
+    waf: aws_sdk_wafv2,
 }
 
 impl Aws {

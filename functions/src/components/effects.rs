@@ -35,7 +35,7 @@ const fn deletes(
     Rule { component, verb: Verb::Delete, resource, field: None, kind, what: "deletes", so }
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     deletes(NETWORK, "subnet/", EffectKind::Interrupts, "what is in it moves to another subnet"),
     deletes(EGRESS, "nat", EffectKind::Interrupts, "its open connections end"),
     deletes(EGRESS, "address", EffectKind::CannotBeUndone, "AWS does not give this address again"),
@@ -51,6 +51,15 @@ const RULES: [Rule; 9] = [
         kind: EffectKind::Interrupts,
         what: "moves",
         so: "requests in a subnet that it leaves can fail",
+    },
+    Rule {
+        component: LOAD_BALANCER,
+        verb: Verb::Update,
+        resource: "load-balancer",
+        field: Some(|field| field.field == "webAcl" && field.to == "(none)"),
+        kind: EffectKind::OpensToInternet,
+        what: "opens",
+        so: "no web ACL filters its requests any more",
     },
     Rule {
         component: EGRESS,

@@ -58,7 +58,9 @@ fn of_load_balancer(load_balancer: &LoadBalancer) -> String {
         if cidrs.contains(&Ipv4Net::default()) { "the whole internet".to_owned() } else { list(cidrs) };
     let domain = load_balancer.domain.as_ref().map(|domain| format!(", {domain}")).unwrap_or_default();
     let redirect = if load_balancer.redirect_http { " and 80 (redirect)" } else { "" };
-    format!("load balancer{domain}: ports 443{redirect} open to {from}")
+    let web_acl = load_balancer.web_acl_arn.as_ref().map(|arn| format!(", filtered by {arn}"));
+    let web_acl = web_acl.unwrap_or_default();
+    format!("load balancer{domain}: ports 443{redirect} open to {from}{web_acl}")
 }
 
 fn of_service(name: &str, service: &Service) -> String {

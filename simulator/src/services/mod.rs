@@ -25,16 +25,18 @@ pub(crate) mod sfn;
 pub(crate) mod sns;
 pub(crate) mod ssm;
 pub(crate) mod sts;
+pub(crate) mod wafv2;
 
 pub(crate) use s3::LARGEST_OBJECT;
 pub(crate) use service::{ErrorForm, Service};
 
 /// Each service comes after those it depends on. The inventory lists them in this order; [`advance`] uses the reverse
 /// order, so that ECS starts tasks before Elastic Load Balancing checks their targets.
-pub(crate) static SERVICES: [&Service; 19] = [
+pub(crate) static SERVICES: [&Service; 20] = [
     &ec2::SERVICE,
     &ssm::SERVICE,
     &elb::SERVICE,
+    &wafv2::SERVICE,
     &ecs::SERVICE,
     &autoscaling::SERVICE,
     &rds::SERVICE,
@@ -74,6 +76,7 @@ pub(crate) struct States {
     pub(crate) sfn: sfn::State,
     pub(crate) sns: sns::State,
     pub(crate) ssm: ssm::State,
+    pub(crate) wafv2: wafv2::State,
 }
 
 /// Brings every service's state up to `world.now`.

@@ -18,3 +18,4 @@ mod load_balancers;
 mod rules;
 mod site;
 mod target_groups;
+mod web_acls;

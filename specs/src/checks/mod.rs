@@ -130,6 +130,25 @@ pub(crate) fn certificate(text: &str, _: &()) -> garde::Result {
     )
 }
 
+/// Source of the forms: `WebACL`, `Name` and `Id`, in the API reference of AWS WAF V2.
+pub(crate) fn web_acl(text: &str, _: &()) -> garde::Result {
+    let form = "arn:aws:wafv2:REGION:ACCOUNT:regional/webacl/NAME/ID";
+    let parts = arn(text).filter(|[_, service, ..]| *service == "wafv2");
+    if parts.is_some_and(|[.., resource]| resource.starts_with("global/")) {
+        return refuse(format!("the web ACL `{text}` can protect no load balancer, only CloudFront"), form);
+    }
+    let is_name = |name: &str| {
+        (1..=128).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+    };
+    let is_id =
+        |id: &str| (1..=36).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let is_valid = parts.is_some_and(|[.., resource]| {
+        let path = resource.strip_prefix("regional/webacl/").and_then(|path| path.split_once('/'));
+        path.is_some_and(|(name, id)| is_name(name) && is_id(id))
+    });
+    require(is_valid, || format!("invalid ARN of a web ACL `{text}`"), form)
+}
+
 /// The `valueFrom` of ECS for a secret of Secrets Manager or a parameter of Systems Manager: the full ARN.
 pub(crate) fn secret(text: &str) -> garde::Result {
     let is_valid = arn(text).is_some_and(|[_, service, _, _, resource]| match service {

@@ -187,6 +187,11 @@ pub struct LoadBalancer {
     #[serde(default)]
     #[garde(skip)]
     pub deletion_protection: bool,
+    /// The ARN of a regional web ACL of AWS WAF in the stack's region and account, which filters the requests. It stays yours: Stackdrop only attaches it. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(custom(checks::web_acl)))]
+    #[schemars(extend("pattern" = forms::WEB_ACL), example = &"arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/shop/3f2504e0-4f89-41d3-9a0c-0305e82c3301")]
+    pub web_acl_arn: Option<String>,
     /// The destination of access logs. Default: no access logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]

@@ -21,6 +21,9 @@ pub(super) fn check(spec: &Spec, findings: &mut Findings<'_>) {
     patterns(spec, findings);
     let Some(load_balancer) = &spec.load_balancer else { return };
     certificate(spec, load_balancer, findings);
+    if let Some(arn) = &load_balancer.web_acl_arn {
+        same_region(spec, &at!["loadBalancer", "webAclArn"], arn, findings);
+    }
     hosts(spec, load_balancer, findings);
     ranges(load_balancer, findings);
     targets(spec, findings);

@@ -15,8 +15,8 @@ pub(super) struct Parts {
 /// Services whose ARNs have no resource type before the name.
 const WITHOUT_TYPE: [&str; 3] = ["s3", "sns", "sqs"];
 
-/// Words between names that belong to the resource type, in ARNs of load balancers and log streams.
-const TYPES: [&str; 2] = ["app", "log-stream"];
+/// Words between names that belong to the resource type, in ARNs of load balancers, log streams and web ACLs.
+const TYPES: [&str; 3] = ["app", "log-stream", "webacl"];
 
 impl Parts {
     /// Finds the parts. The pattern `*` has none.

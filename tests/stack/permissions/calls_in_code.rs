@@ -9,7 +9,7 @@ use super::evidence::EVIDENCE;
 use super::exceptions::UNREHEARSED;
 
 /// The clients' names in `functions/src/aws/mod.rs`, with the services that they call.
-const CLIENTS: [(&str, &str); 18] = [
+const CLIENTS: [(&str, &str); 19] = [
     ("acm", "acm"),
     ("autoscaling", "application-autoscaling"),
     ("ec2", "ec2"),
@@ -28,6 +28,7 @@ const CLIENTS: [(&str, &str); 18] = [
     ("sfn", "states"),
     ("sns", "sns"),
     ("ssm", "ssm"),
+    ("waf", "wafv2"),
 ];
 
 #[test]

@@ -19,8 +19,23 @@ const NOT_REQUESTED: &[(&str, &str, &str)] = &[
     ("rds:DeleteTenantDatabase", "rds:*", "PostgreSQL has no tenant databases"),
     ("rds:AddTagsToResource", "rds:ModifyDBInstance", "the call carries no tags"),
     ("secretsmanager:*", "rds:ModifyDBInstance", "RDS has managed the password since the creation"),
+    ("amplify:*", "wafv2:*", OTHERS_OF_WAF),
+    ("apigateway:*", "wafv2:*", OTHERS_OF_WAF),
+    ("apprunner:*", "wafv2:*", OTHERS_OF_WAF),
+    ("appsync:*", "wafv2:*", OTHERS_OF_WAF),
+    ("cognito-idp:*", "wafv2:*", OTHERS_OF_WAF),
+    ("ec2:*", "wafv2:*", OTHERS_OF_WAF),
+    (
+        "elasticloadbalancing:SetWebAcl",
+        "wafv2:*",
+        "the older permission, instead of CreateWebACLAssociation and DeleteWebACLAssociation",
+    ),
+    ("wafv2:GetPermissionPolicy", "wafv2:*", "no rule group of another account is used"),
+    ("wafv2:PutPermissionPolicy", "wafv2:*", "no rule group of another account is used"),
     ("*", "servicequotas:GetServiceQuota", "only for quotas of services that Stackdrop does not use"),
 ];
+
+const OTHERS_OF_WAF: &str = "the web ACL protects a load balancer, and nothing of this service";
 
 #[test]
 fn dependent_actions_are_requested() {

@@ -111,6 +111,18 @@ pub(super) const WITHOUT_TAG_CONDITION: &[Exception] = &[
         "the action does not support tags (Service Authorization Reference): it can move the rules of any load balancer",
     ),
     exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &["wafv2:AssociateWebACL on webacl"],
+        "the spec names the web ACL; the call also needs the load balancer, which must carry the tag",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[NoResource],
+        &["wafv2:DisassociateWebACL on *"],
+        "takes no narrower resource (AWS WAF developer guide); the call also needs the load balancer, as above",
+    ),
+    exception(
         "NetworkRole",
         &[NoResourceTag, OthersName],
         &[
@@ -252,6 +264,12 @@ pub(super) const READS: &[Exception] = &[
         &[OthersName],
         &["s3:GetBucketLocation on bucket"],
         "the spec names the bucket for access logs; the region only, not the content",
+    ),
+    exception(
+        "LoadBalancerRole",
+        &[OthersName],
+        &["wafv2:GetWebACL on webacl", "wafv2:GetWebACLForResource on webacl"],
+        "settings only; the spec names the web ACL, and others attach theirs",
     ),
     exception(
         "NetworkRole",

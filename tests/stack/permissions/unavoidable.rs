@@ -4,7 +4,7 @@
 pub(super) type Unavoidable = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them. `attacks` fails if one is missing, or not needed.
-pub(super) const UNAVOIDABLE: [Unavoidable; 24] = [
+pub(super) const UNAVOIDABLE: [Unavoidable; 25] = [
     (
         "AdmitRole",
         &["states:SendTaskFailure on *", "states:SendTaskSuccess on *"],
@@ -103,6 +103,21 @@ pub(super) const UNAVOIDABLE: [Unavoidable; 24] = [
         "LoadBalancerRole",
         &["iam:CreateServiceLinkedRole on role"],
         "Only Elastic Load Balancing's own role, which an account has once.",
+    ),
+    (
+        "LoadBalancerRole",
+        &[
+            "wafv2:AssociateWebACL on webacl",
+            "wafv2:DisassociateWebACL on amplify-app",
+            "wafv2:DisassociateWebACL on apigateway",
+            "wafv2:DisassociateWebACL on apprunner",
+            "wafv2:DisassociateWebACL on appsync",
+            "wafv2:DisassociateWebACL on loadbalancer/app",
+            "wafv2:DisassociateWebACL on userpool",
+            "wafv2:DisassociateWebACL on verified-access-instance",
+        ],
+        "AWS WAF also needs the permission of the service whose resource it protects. The role has that only for load balancers with \
+         a stack's tag.",
     ),
     (
         "NetworkRole",

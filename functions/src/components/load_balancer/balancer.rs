@@ -8,7 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::observed::{ABSENT, Balancer, Observed, elb_tags, find_interfaces, repair_tags};
-use super::{NAME, protection};
+use super::{NAME, protection, web_acl};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::TAG_DEPLOYMENT;
@@ -140,6 +140,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     if let Some(on) = protection::difference(work, balancer) {
         plan.update(LOGICAL_ID, protection::ATTRIBUTE, !on, on);
     }
+    web_acl::plan(work, observed, plan);
     plan.tags(&work.stack, NAME, LOGICAL_ID, &balancer.tags);
     if !serves(detail) {
         plan.change(Verb::Wait, LOGICAL_ID);
@@ -151,7 +152,7 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
 }
 
 /// Whether it serves requests. In the state `active_impaired` it does, but it cannot scale.
-fn serves(detail: &LoadBalancer) -> bool {
+pub(super) fn serves(detail: &LoadBalancer) -> bool {
     matches!(state(detail), Some(LoadBalancerStateEnum::Active | LoadBalancerStateEnum::ActiveImpaired))
 }
 

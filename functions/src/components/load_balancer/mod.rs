@@ -18,6 +18,7 @@ mod protection;
 mod rule_calls;
 mod rules;
 mod targets;
+mod web_acl;
 
 use std::collections::BTreeMap;
 
@@ -63,6 +64,7 @@ impl Component for LoadBalancer {
         groups::plan_obsolete(&observed, &mut plan);
         aliases::plan(work, &observed, &mut plan);
         preflight::plan(work, desired, &observed, &mut plan).await?;
+        web_acl::check(work, &observed, &mut plan).await?;
         Ok(plan)
     }
 
@@ -82,6 +84,8 @@ impl Component for LoadBalancer {
             certificate::apply(work, desired, &observed),
         );
         let (handle, groups, certificate) = (handle?, groups?, certificate?);
+        // No listener before that: requests reach the services only through the web ACL.
+        web_acl::apply(work, &observed).await?;
         let issued = match &certificate {
             Progress::Issued(arn) => Some(arn.as_str()),
             Progress::Waiting(_) => None,

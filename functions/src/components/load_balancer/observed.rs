@@ -11,7 +11,7 @@ use super::aliases::{self, Aliases};
 use super::certificates::Certificates;
 use super::dns::Zones;
 use super::targets::{self, Target};
-use super::{NAME, domains, groups, listeners};
+use super::{NAME, domains, groups, listeners, web_acl};
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::contract::tagging::filter;
@@ -45,6 +45,8 @@ pub(super) fn known_specs<'a>(work: &'a Work<'_>) -> impl Iterator<Item = &'a Sp
 #[derive(Debug)]
 pub(super) struct Observed {
     pub(super) balancer: Option<Balancer>,
+    /// The ARN of the load balancer's web ACL. Read only if a spec may have attached one.
+    pub(super) web_acl: Option<String>,
     /// The ARN of a load balancer with the stack's name, but without its tag.
     pub(super) not_owned_balancer: Option<String>,
     /// Whether that load balancer has no stack's tag at all.
@@ -156,6 +158,7 @@ impl Observed {
             tokio::try_join!(find_tags(work, &arns), targets::find_all(work, &all_groups), interfaces)?;
         let mut observed = Self {
             balancer: None,
+            web_acl: None,
             not_owned_balancer: None,
             is_untagged: false,
             groups: Vec::new(),
@@ -172,6 +175,9 @@ impl Observed {
         observed.add_groups(work, all_groups, &mut tags, group_attributes, targets);
         observed.add_listeners(work, all_listeners, &mut tags);
         observed.add_rules(work, all_rules, &mut tags);
+        if compares {
+            observed.web_acl = web_acl::find(work, observed.balancer.as_ref()).await?;
+        }
         if purpose == Purpose::Delete {
             // The domain of a failed update is known only from its certificate.
             let own = observed.certificates.own.iter();

@@ -187,8 +187,14 @@ impl Steps<'_> {
             0.0
         };
         let balancer = creates(changes, "load-balancer");
-        let applied = self.calls(changes) + certificate + if balancer { VISIBLE_SECONDS } else { 0.0 };
-        (applied, if balancer { self.create("alb") } else { 0.0 })
+        let visible = if balancer { VISIBLE_SECONDS } else { 0.0 };
+        let active = if balancer { self.create("alb") } else { 0.0 };
+        // The step attaches a web ACL once the load balancer is active, while ACM validates the certificate.
+        let is_filtered = self.spec.load_balancer.as_ref().is_some_and(|each| each.web_acl_arn.is_some());
+        if is_filtered {
+            return (self.calls(changes) + certificate.max(active) + visible, 0.0);
+        }
+        (self.calls(changes) + certificate + visible, active)
     }
 
     fn egress(&self, changes: &[Change]) -> f64 {

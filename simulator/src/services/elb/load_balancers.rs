@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::inventory::Item;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
-use crate::services::{ec2, iam, s3};
+use crate::services::{ec2, iam, s3, wafv2};
 use crate::world::{Tags, World};
 
 /// The most load balancers of an account in a region (AWS's default quota).
@@ -577,6 +577,7 @@ pub(super) fn delete(world: &mut World, params: &Params) -> Result<Reply, Refusa
 /// Deletes a load balancer with its listeners.
 pub(super) fn remove(world: &mut World, load_balancer: &LoadBalancer) {
     listeners::delete_all(world, &load_balancer.arn);
+    wafv2::forget(world, &load_balancer.arn);
     let gone = release(world, &load_balancer.nodes);
     world.states.elb.held_names.insert(load_balancer.name.clone(), gone);
     world.states.elb.load_balancers.remove(&load_balancer.arn);

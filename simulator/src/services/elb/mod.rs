@@ -13,7 +13,7 @@ use crate::latency::Timing;
 use crate::params::{Params, Refusal};
 use crate::protocol::Reply;
 use crate::rates::Rate;
-use crate::world::World;
+use crate::world::{Tags, World};
 
 mod access;
 mod actions;
@@ -192,6 +192,16 @@ pub(crate) fn dns_name_of<'a>(world: &'a World, stack: &str) -> Option<&'a str> 
     let mut all = world.states.elb.load_balancers.values();
     let own = all.find(|each| each.tags.get("stackdrop:stack").is_some_and(|value| value == stack));
     own.map(|own| own.dns_name.as_str())
+}
+
+/// Whether a load balancer is active; `None` if it does not exist, or no call shows it yet.
+pub(crate) fn is_active(world: &World, arn: &str) -> Option<bool> {
+    load_balancers::find(world, arn).ok().map(|found| found.is_active(world.now))
+}
+
+/// The tags of a load balancer, if it exists.
+pub(crate) fn load_balancer_tags<'a>(world: &'a World, arn: &str) -> Option<&'a Tags> {
+    world.states.elb.load_balancers.get(arn).map(|found| &found.tags)
 }
 
 /// The hosted zone for aliases to load balancers of this region.

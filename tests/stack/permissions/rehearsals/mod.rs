@@ -22,6 +22,7 @@ pub(super) async fn all() -> Vec<Rehearsal> {
         manual_changes::shop_is_restored_from_a_shared_snapshot().await,
         private_gets_nat_and_is_destroyed().await,
         minimal_is_deployed().await,
+        a_web_acl_is_attached_and_detached().await,
         too_many_ranges_are_refused().await,
         a_request_meets_a_waiting_deployment().await,
         a_plan_is_approved().await,
@@ -191,6 +192,15 @@ async fn minimal_is_deployed() -> Rehearsal {
     };
     let (other, ()) = tokio::join!(rehearsal.deploy(&other, &()), person);
     assert_eq!(other.unwrap().result(), Outcome::Succeeded);
+    rehearsal
+}
+
+/// The load balancer gets a web ACL and loses it again.
+async fn a_web_acl_is_attached_and_detached() -> Rehearsal {
+    let rehearsal = rehearsal(crate::web_acl::FILTERED);
+    for spec in [crate::web_acl::FILTERED, &crate::web_acl::unfiltered()] {
+        deployed(&rehearsal, spec).await;
+    }
     rehearsal
 }
 
