@@ -11,8 +11,7 @@ pub(crate) const STACK: &str = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$";
 pub(crate) const REGION: &str = "^[a-z]{2}(-[a-z]+)+-[0-9]$";
 pub(crate) const ZONE: &str = "^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$";
 pub(crate) const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
-pub(crate) const WEB_ACL: &str =
-    "^arn:aws[a-z-]*:wafv2:[a-z0-9-]+:[0-9]{12}:regional/webacl/[A-Za-z0-9_-]{1,128}/[A-Za-z0-9-]{1,36}$";
+pub(crate) const WEB_ACL: &str = "^arn:aws[a-z-]*:wafv2:[a-z0-9-]+:[0-9]{12}:regional/webacl/[A-Za-z0-9_-]{1,128}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 pub(crate) const SECRET: &str = "^arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:[^:]*)?|ssm:[a-z0-9-]+:[0-9]{12}:parameter(/[A-Za-z0-9_.-]+)+)$";
 pub(crate) const DOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$";
 pub(crate) const HOSTED_ZONE: &str = "^Z[A-Z0-9]{1,31}$";

@@ -72,24 +72,26 @@ fn a_web_acl_is_the_arn_of_a_regional_web_acl() {
         );
         accepts(&spec, arn)
     };
-    let name = "n".repeat(128);
-    for arn in ["shop/3f2504e0-4f89-41d3-9a0c-0305e82c3301", "Shop_web-1/3f25", &format!("{name}/3f25")] {
-        let arn = format!("arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/{arn}");
+    let (longest, id) = ("n".repeat(128), "3f2504e0-4f89-41d3-9a0c-0305e82c3301");
+    for name in ["shop", "Shop_web-1", longest.as_str()] {
+        let arn = format!("arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/{name}/{id}");
         assert!(accepts(&arn), "{arn}");
     }
-    for arn in [
-        "arn:aws:waf-regional:eu-central-1:123456789012:webacl/3f2504e0",
-        "arn:aws:wafv2:us-east-1:123456789012:global/webacl/shop/3f25",
-        "arn:aws:wafv2:eu-central-1:123456789012:regional/rulegroup/shop/3f25",
-        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/shop",
-        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/shop/",
-        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl//3f25",
-        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/shop/3f25/more",
-        "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/a shop/3f25",
-        "arn:aws:wafv2:eu-central-1::regional/webacl/shop/3f25",
-        &format!("arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/{name}n/3f25"),
+    for (service, resource) in [
+        ("waf-regional", format!("webacl/{id}")),
+        ("wafv2", format!("global/webacl/shop/{id}")),
+        ("wafv2", format!("regional/rulegroup/shop/{id}")),
+        ("wafv2", format!("regional/webacl/{id}")),
+        ("wafv2", "regional/webacl/shop/".into()),
+        ("wafv2", "regional/webacl/shop/3f2504e0".into()),
+        ("wafv2", format!("regional/webacl/shop/{}", id.to_uppercase())),
+        ("wafv2", format!("regional/webacl//{id}")),
+        ("wafv2", format!("regional/webacl/shop/{id}/more")),
+        ("wafv2", format!("regional/webacl/a shop/{id}")),
+        ("wafv2", format!("regional/webacl/{longest}n/{id}")),
     ] {
-        assert!(!accepts(arn), "{arn}");
+        let arn = format!("arn:aws:{service}:eu-central-1:123456789012:{resource}");
+        assert!(!accepts(&arn), "{arn}");
     }
 }
 

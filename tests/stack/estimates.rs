@@ -5,6 +5,7 @@ use stackdrop_figures::prices::Prices;
 use stackdrop_functions::deployment::estimate::{Estimate, monthly_usd, seconds_of, seconds_of_first};
 use stackdrop_functions::deployment::plan::ComponentPlan;
 
+use crate::web_acl::FILTERED;
 use crate::{MINIMAL, PRIVATE, SHOP, deployed, read, rehearsal};
 
 fn bill(rehearsal: &Rehearsal) -> f64 {
@@ -41,7 +42,7 @@ fn assert_near(name: &str, estimated: f64, took: f64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_first_deployment_takes_about_as_long_as_estimated() {
-    for spec in [SHOP, PRIVATE, MINIMAL] {
+    for spec in [SHOP, PRIVATE, MINIMAL, FILTERED] {
         let rehearsal = rehearsal(spec);
         let first = deployed(&rehearsal, spec).await;
         let spec = read(spec);

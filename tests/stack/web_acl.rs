@@ -146,7 +146,12 @@ async fn a_web_acl_that_cannot_be_attached_is_refused_before_any_change() {
     let missing = with(FILTERED, "3f2504e0", "00000000");
     let of_others =
         with(FILTERED, "eu-central-1:123456789012:regional", "eu-central-1:999999999999:regional");
-    for (spec, reason) in [(&missing, "does not exist"), (&of_others, "is in another account")] {
+    let elsewhere = with(FILTERED, "wafv2:eu-central-1", "wafv2:eu-west-1");
+    for (spec, reason) in [
+        (&missing, "does not exist"),
+        (&of_others, "is not in the account 123456789012"),
+        (&elsewhere, "and the region eu-central-1"),
+    ] {
         assert_refused(&rehearsal.deploy(spec, &()).await.unwrap(), reason);
         assert_eq!(resources(&rehearsal), Vec::<String>::new());
     }

@@ -16,6 +16,7 @@ mod manual_changes; // what somebody changes or adds by hand
 mod open_zones; // zones that the installation does not open to stacks
 mod preflight; // preflight checks of a plan
 mod refusals; // calls that AWS refuses for a moment
+mod web_acl; // the web ACL that filters the requests
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -140,8 +140,8 @@ pub(crate) fn web_acl(text: &str, _: &()) -> garde::Result {
     let is_name = |name: &str| {
         (1..=128).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
     };
-    let is_id =
-        |id: &str| (1..=36).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let is_hex = |part: &str| part.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    let is_id = |id: &str| id.split('-').all(is_hex) && id.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
     let is_valid = parts.is_some_and(|[.., resource]| {
         let path = resource.strip_prefix("regional/webacl/").and_then(|path| path.split_once('/'));
         path.is_some_and(|(name, id)| is_name(name) && is_id(id))

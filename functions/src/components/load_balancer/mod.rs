@@ -206,6 +206,7 @@ fn blockers(work: &Work<'_>, desired: &stackdrop_specs::LoadBalancer, observed: 
     blockers.extend(rules::blockers(work, observed));
     blockers.extend(certificate::blockers(work, desired, observed));
     blockers.extend(domains::closed_names(work, observed));
+    blockers.extend(web_acl::blocker(work));
     blockers.extend(aliases::blockers(work, observed));
     blockers
 }

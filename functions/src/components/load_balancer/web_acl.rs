@@ -7,8 +7,10 @@
 use aws_sdk_wafv2::types::Scope;
 use stackdrop_specs::Spec;
 
+use super::Blocker;
 use super::balancer::{self, LOGICAL_ID};
 use super::observed::{Balancer, Observed, known_specs};
+use crate::aws::Settings;
 use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::names::TAG_DEPLOYMENT;
@@ -89,17 +91,29 @@ pub(super) fn plan(work: &Work<'_>, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-/// Plans the problems of a web ACL that is not attached yet.
+/// Whether AWS WAF can attach a web ACL to the load balancer: it must be in the same account and region. In an organization,
+/// Firewall Manager creates web ACLs in each account.
+fn is_here(work: &Work<'_>, web_acl: &str) -> bool {
+    web_acl.starts_with(&work.aws.settings.arn("wafv2", "regional/webacl/"))
+}
+
+/// A web ACL of the spec in another account or region.
+pub(super) fn blocker(work: &Work<'_>) -> Option<Blocker> {
+    let web_acl = named(work.spec).filter(|web_acl| !is_here(work, web_acl))?;
+    let Settings { region, account, .. } = &work.aws.settings;
+    Some(Blocker::Spec {
+        resource: LOGICAL_ID.into(),
+        why: format!(
+            "web ACL {web_acl} (loadBalancer.webAclArn) is not in the account {account} and the region {region}"
+        ),
+        fix: "set it to a web ACL there: AWS WAF attaches no other one".into(),
+    })
+}
+
+/// Plans the problem that a web ACL which is not attached yet does not exist.
 pub(super) async fn check(work: &Work<'_>, observed: &Observed, plan: &mut Plan) -> Result<(), StepError> {
     let Some(Change::Attach(web_acl)) = change(work, observed) else { return Ok(()) };
-    let account = &work.aws.settings.account;
-    if web_acl.split(':').nth(4) != Some(account.as_str()) {
-        // AWS WAF attaches a web ACL only in its own account; Firewall Manager creates one in each account.
-        plan.problem(
-            LOGICAL_ID,
-            format!("web ACL {web_acl} (loadBalancer.webAclArn) is in another account"),
-            format!("set it to a web ACL in account {account}: a web ACL protects no load balancer of another account"),
-        );
+    if !is_here(work, web_acl) {
         return Ok(());
     }
     let mut parts = web_acl.rsplit('/');
@@ -146,8 +160,8 @@ async fn attach(work: &Work<'_>, web_acl: &str, arn: &str) -> Result<(), StepErr
 async fn detach(work: &Work<'_>, arn: &str) -> Result<(), StepError> {
     let call = work.aws.waf().disassociate_web_acl().resource_arn(arn).send().await;
     call.stalled_on(
-        &[UNAVAILABLE],
-        "AWS WAF to detach the web ACL",
+        &[ABSENT],
+        "the load balancer to become visible to AWS WAF",
         format!("detaching the web ACL from load balancer {arn}"),
     )?;
     tracing::info!(arn, "Web ACL detached.");
