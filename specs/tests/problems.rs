@@ -219,6 +219,7 @@ fn services() {
         service("    database: { HOST: host }\ndatabase: { allow: [instance] }\ninstance: {}\n"),
         service(&format!("    command: ['{}']\n", "x".repeat(34_000))),
         routes("{ path: /* }], count: 501, command: [x"),
+        routes("{ path: /* }], healthCheck: { interval: 300, healthy: 10 }, command: [x"),
         format!(
             "stack: shop\nloadBalancer: {{ certificateArn: '{CERTIFICATE}' }}\nservices:\n  a: {{ image: nginx, port: 80, count: 300, routes: [{{ path: /* }}] }}\n  b: {{ image: nginx, port: 80, routes: [{{ path: /b }}], scaling: {{ min: 1, max: 300 }} }}\n"
         ),

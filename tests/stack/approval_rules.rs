@@ -7,7 +7,7 @@ use stackdrop::{Rehearsal, Setting};
 use stackdrop_functions::deployment::outcome::Outcome;
 use stackdrop_specs::Spec;
 
-use crate::{SHOP, changes, deployed, object, pause, rehearsal, run, unprotected, with};
+use crate::{SHOP, changes, deployed, object, open_the_database, pause, rehearsal, run, unprotected, with};
 
 /// Waits for a request for approval, and replies.
 pub(crate) async fn answer(rehearsal: &Rehearsal, approved: bool) -> Value {
@@ -80,10 +80,45 @@ async fn a_destroy_of_a_stack_whose_spec_requires_approval_awaits_it_and_shows_w
     assert_eq!((rejected.result(), changes(&rejected)), (Outcome::ApprovalRejected, Vec::new()));
     let reasons = json!([{ "because": "spec" }]);
     assert_eq!((&request["destroying"], &request["reasons"]), (&json!(true), &reasons));
-    let facts = request["facts"].to_string();
-    for lost in
-        ["deletes service web", "deletes the database, after a final snapshot", "deletes the instance"]
-    {
-        assert!(facts.contains(lost), "{lost}: {facts}");
+    let effects = request["effects"].to_string();
+    for lost in ["shop-instance", "the database", "load-balancer", "service/web"] {
+        assert!(effects.contains(lost), "{lost}: {effects}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_need_the_approval_that_the_deployed_spec_requires() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let earlier = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap()["version"].clone();
+    approved(&rehearsal, &with(SHOP, "approval: none", "approval: required")).await;
+    // An earlier version without the line, and a repair.
+    let requests = [
+        json!({ "stack": "shop", "version": earlier }),
+        json!({ "stack": "shop", "action": "redeploy" }),
+        json!({ "stack": "shop", "action": "redeploy", "scheduled": true }),
+    ];
+    open_the_database(&rehearsal).await;
+    for request in requests {
+        let (rejected, _) = tokio::join!(run(&rehearsal, request.clone()), answer(&rehearsal, false));
+        assert_eq!(rejected.result(), Outcome::ApprovalRejected, "{request}");
+        assert_eq!(changes(&rejected), Vec::<String>::new(), "{request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_with_a_spec_is_part_of_the_plans_id() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let plan = async |request: Value| {
+        run(&rehearsal, request).await;
+        object(&rehearsal, "stacks/shop/plan.json").await.unwrap()["planId"].clone()
+    };
+    let plain = plan(json!({ "stack": "shop", "action": "plan" })).await;
+    assert_eq!(plan(json!({ "stack": "shop", "action": "plan" })).await, plain);
+    for (key, value) in [("refreshImage", json!(true)), ("deleteData", json!(["shop-instance"]))] {
+        let mut request = json!({ "stack": "shop", "action": "plan" });
+        request[key] = value;
+        assert_ne!(plan(request).await, plain, "{key}");
     }
 }

@@ -174,6 +174,8 @@ async fn passwords_in_every_wrong_place_are_written_nowhere() {
     let (mut searched, mut uploads) = (0, 0);
     for (spec, stack) in [(SHOP, "shop"), (PRIVATE, "private")] {
         let rehearsal = rehearsal(spec);
+        // Another test may reach a line of the log for the first time just now, and it has no log.
+        tracing::callsite::rebuild_interest_cache();
         for text in refused_texts(spec, stack) {
             for folder in ["specs", "plans"] {
                 let event =

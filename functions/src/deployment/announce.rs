@@ -91,7 +91,7 @@ pub struct Announcement<'a> {
     /// Whether the deployment destroys the stack.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub destroying: bool,
-    /// What the spec asks for, or what is deleted, one line each.
+    /// What the spec asks for, one line each.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub facts: &'a [String],
     /// The plan's cost (USD a month) and duration (seconds).

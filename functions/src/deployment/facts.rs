@@ -7,29 +7,13 @@ use stackdrop_specs::{Database, DatabaseClient, Instance, LoadBalancer, Nat, Net
 
 use crate::deployment::state::Deployment;
 
-/// What a person must be shown of a deployment, one line each: if that person decides about it, or it is the stack's first.
+/// What a person must be shown of a deployment, one line each: if that person decides about it, or it is the stack's first. What
+/// a destroy deletes is among the effects of its plan.
 #[must_use]
 pub fn of(deployment: &Deployment) -> Vec<String> {
     let decides = deployment.review.as_ref().is_some_and(|review| review.needs_approval);
-    match (deployment.destroying, decides || deployment.baseline.is_none()) {
-        (true, _) if decides => of_destroy(&deployment.spec),
-        (false, true) if !deployment.plan.is_empty() => of_spec(&deployment.spec),
-        _ => Vec::new(),
-    }
-}
-
-/// What the deletion of a stack deletes. Its plan lists only what would prevent it.
-fn of_destroy(spec: &Spec) -> Vec<String> {
-    let services = spec.services.keys().map(|name| format!("deletes service {name}, with its logs"));
-    let database = spec.database.as_ref().map(|database| {
-        let then = if database.final_snapshot { "after a final snapshot" } else { "with all its data" };
-        format!("deletes the database, {then}")
-    });
-    let instance = spec.instance.as_ref().map(|_| "deletes the instance, with its disk".to_owned());
-    let load_balancer =
-        spec.load_balancer.as_ref().map(|_| "deletes the load balancer and its DNS records".into());
-    let network = format!("deletes the VPC {}", spec.network.cidr);
-    services.chain(database).chain(instance).chain(load_balancer).chain([network]).collect()
+    let is_shown = !deployment.plan.is_empty() && (decides || deployment.baseline.is_none());
+    if is_shown && !deployment.destroying { of_spec(&deployment.spec) } else { Vec::new() }
 }
 
 /// The facts of a spec.
@@ -166,30 +150,6 @@ instance: { type: t4g.micro, disk: 20 }
                 "instance: t4g.micro with 20 GiB; permissions in AWS: only Session Manager",
             ]
         );
-    }
-
-    #[test]
-    fn a_destroy_shows_what_is_lost() {
-        let lost = |spec: &str| of_destroy(&Spec::read(spec.as_bytes()).unwrap());
-        let all = "
-stack: shop
-loadBalancer: { certificateArn: 'arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23' }
-services: { web: { image: 'nginx:1.29', port: 80, routes: [{ path: /* }] } }
-database: { finalSnapshot: false, allow: [services] }
-instance: {}
-";
-        assert_eq!(
-            lost(all),
-            [
-                "deletes service web, with its logs",
-                "deletes the database, with all its data",
-                "deletes the instance, with its disk",
-                "deletes the load balancer and its DNS records",
-                "deletes the VPC 10.0.0.0/16",
-            ]
-        );
-        let kept = all.replace("finalSnapshot: false", "finalSnapshot: true");
-        assert_eq!(lost(&kept)[1], "deletes the database, after a final snapshot");
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub struct Record {
     /// Whether it destroys the stack.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub destroying: bool,
-    /// What the spec asks for, or what is deleted, one line each: of a stack's first plan, and of one that needs approval.
+    /// What the spec asks for, one line each: of a stack's first plan, and of one that needs approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<String>,
     /// The plans of the components.

@@ -157,7 +157,7 @@ pub struct HealthCheck {
     /// The time after which a check without a response fails, in seconds: 2 to 120, and less than `interval`.
     #[garde(range(min = 2, max = 120))]
     pub timeout: u16,
-    /// The number of consecutive successes that make a task healthy: 2 to 10.
+    /// The number of consecutive successes that make a task healthy: 2 to 10. With routes, `interval` times `healthy` is at most 1200 seconds.
     #[garde(range(min = 2, max = 10))]
     pub healthy: u8,
     /// The number of consecutive failures that make a task unhealthy: 2 to 10.

@@ -44,6 +44,7 @@ pub(super) fn check(spec: &Spec, name: &str, service: &Service, findings: &mut F
             "fewer seconds than `interval`",
         );
     }
+    healthy_in_time(service, &here, findings);
     if !LOG_DAYS.contains(&service.log_days) {
         let message = format!("CloudWatch Logs does not offer a retention of {} days", service.log_days);
         findings.value(&here.child("logDays"), &[], message, in_words(&LOG_DAYS));
@@ -51,6 +52,22 @@ pub(super) fn check(spec: &Spec, name: &str, service: &Service, findings: &mut F
     file_system(service, &here, findings);
     variables(spec, service, &here, findings);
     routes(spec, service, &here, findings);
+}
+
+/// A deployment waits 40 minutes for a rollout, which also has to start and to stop tasks.
+const HEALTHY_SECONDS_MAX: u32 = 20 * 60;
+
+fn healthy_in_time(service: &Service, here: &Path, findings: &mut Findings<'_>) {
+    let (interval, healthy) = (service.health_check.interval, service.health_check.healthy);
+    let seconds = u32::from(interval) * u32::from(healthy);
+    if !service.routes.is_empty() && seconds > HEALTHY_SECONDS_MAX {
+        findings.value(
+            &here.child("healthCheck").child("interval"),
+            &[here.child("healthCheck").child("healthy")],
+            format!("{healthy} successes, one each {interval} seconds, take {seconds} seconds, in which a deployment would give up"),
+            format!("`interval` times `healthy` of at most {HEALTHY_SECONDS_MAX} seconds"),
+        );
+    }
 }
 
 fn service_name(spec: &Spec, name: &str, here: &Path, findings: &mut Findings<'_>) {

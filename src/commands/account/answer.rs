@@ -174,7 +174,7 @@ fn shown(stack: &StackName, approval: &Approval) -> String {
         approval.effects.iter().map(|effect| format!("{}: {}", effect.kind, effect.what)).collect();
     lines.extend(part("Attention", &effects));
     lines.extend(part("Changes", &approval.changes));
-    lines.extend(part(if approval.destroying { "It" } else { "The spec asks for" }, &approval.facts));
+    lines.extend(part("The spec asks for", &approval.facts));
     lines.join("\n")
 }
 

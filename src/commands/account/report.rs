@@ -114,9 +114,7 @@ impl Report<'_> {
         if matches!(self.outcome, Outcome::Planned | Outcome::AwaitingApproval) {
             lines.extend(summary::changes(self.plan).iter().map(|change| format!("  {change}")));
             let facts = self.record.map(|record| record.facts.as_slice()).unwrap_or_default();
-            let destroys = self.record.is_some_and(|record| record.destroying);
-            let heading = if destroys { "It destroys the stack:" } else { "The spec asks for:" };
-            lines.extend(facts.first().map(|_| heading.to_owned()));
+            lines.extend(facts.first().map(|_| "The spec asks for:".to_owned()));
             lines.extend(facts.iter().map(|fact| format!("  {fact}")));
         }
         lines.extend(self.record.and_then(|record| record.next.clone()));
