@@ -114,11 +114,11 @@ async fn what_is_done_with_a_spec_is_part_of_the_plans_id() {
         run(&rehearsal, request).await;
         object(&rehearsal, "stacks/shop/plan.json").await.unwrap()["planId"].clone()
     };
-    let plain = plan(json!({ "stack": "shop", "action": "plan" })).await;
-    assert_eq!(plan(json!({ "stack": "shop", "action": "plan" })).await, plain);
+    let first = plan(json!({ "stack": "shop", "action": "plan" })).await;
+    assert_eq!(plan(json!({ "stack": "shop", "action": "plan" })).await, first);
     for (key, value) in [("refreshImage", json!(true)), ("deleteData", json!(["shop-instance"]))] {
         let mut request = json!({ "stack": "shop", "action": "plan" });
         request[key] = value;
-        assert_ne!(plan(request).await, plain, "{key}");
+        assert_ne!(plan(request).await, first, "{key}");
     }
 }
