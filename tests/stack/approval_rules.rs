@@ -46,6 +46,22 @@ async fn leaving_the_line_out_does_not_avoid_approval_and_the_approved_spec_deci
 }
 
 #[tokio::test(start_paused = true)]
+async fn leaving_out_only_the_line_needs_approval_too() {
+    let required = with(SHOP, "approval: none", "approval: required");
+    let rehearsal = rehearsal(&required);
+    approved(&rehearsal, &required).await;
+    let dropped = async { rehearsal.deploy(SHOP, &()).await.unwrap() };
+    let (rejected, request) = tokio::join!(dropped, answer(&rehearsal, false));
+    assert_eq!(request["reasons"], json!([{ "because": "last-good-spec" }]));
+    assert_eq!(rejected.result(), Outcome::ApprovalRejected);
+    let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
+    assert_eq!(baseline["spec"]["approval"], "required");
+    // Once it is approved, the next one needs none.
+    approved(&rehearsal, SHOP).await;
+    deployed(&rehearsal, &with(SHOP, "LOG_LEVEL: info", "LOG_LEVEL: debug")).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_installation_requires_approval_by_patterns_of_names() {
     let demanding = |patterns: &str| {
         let parameters = [("ApprovalFor".to_owned(), patterns.to_owned())].into();
@@ -81,7 +97,9 @@ async fn a_destroy_of_a_stack_whose_spec_requires_approval_awaits_it_and_shows_w
     let reasons = json!([{ "because": "spec" }]);
     assert_eq!((&request["destroying"], &request["reasons"]), (&json!(true), &reasons));
     let effects = request["effects"].to_string();
-    for lost in ["shop-instance", "the database", "load-balancer", "service/web"] {
+    for lost in
+        ["shop-instance", "shop-database", "addresses of the NAT gateways", "the logs of all services"]
+    {
         assert!(effects.contains(lost), "{lost}: {effects}");
     }
 }
@@ -91,7 +109,8 @@ async fn requests_need_the_approval_that_the_deployed_spec_requires() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let earlier = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap()["version"].clone();
-    approved(&rehearsal, &with(SHOP, "approval: none", "approval: required")).await;
+    // Nothing of the stack changes, so there is nothing to agree to.
+    deployed(&rehearsal, &with(SHOP, "approval: none", "approval: required")).await;
     // An earlier version without the line, and a repair.
     let requests = [
         json!({ "stack": "shop", "version": earlier }),

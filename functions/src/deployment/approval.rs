@@ -35,7 +35,9 @@ impl fmt::Display for ApprovalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spec => write!(f, "the spec has `approval: required`"),
-            Self::LastGoodSpec => write!(f, "the deployed spec has `approval: required`"),
+            Self::LastGoodSpec => {
+                write!(f, "the deployed spec has `approval: required`, and this one has not")
+            }
             Self::Installation => write!(f, "the installation demands it (parameter ApprovalFor)"),
             Self::Cost { usd, limit } => {
                 write!(f, "it could cost {usd} USD a month, more than {limit} (parameter MaxMonthlyUsd)")

@@ -34,7 +34,7 @@ fn review_of(
     let changes = || plans.iter().flat_map(|component| &component.plan.changes);
     let approval = reasons(deployment, plans, rules);
     Ok(PlanReview {
-        changes: changes().next().is_some(),
+        changes: changes().next().is_some() || drops_approval(deployment),
         blocked: plans.iter().any(|component| !component.plan.problems.is_empty()),
         prunes: changes().any(|change| change.verb == Verb::Delete),
         outdated: plans.iter().any(|component| !component.plan.outdated.is_empty()),
@@ -56,13 +56,21 @@ fn fingerprint(deployment: &Deployment, plans: &[ComponentPlan]) -> Result<Strin
     Ok(hex::encode(&Sha256::digest(text)[..16]))
 }
 
+/// Whether the spec no longer requires the approval that the deployed one requires. That alone is a change to agree to: without
+/// approval, the spec would become the deployed one, and the next one could change anything.
+fn drops_approval(deployment: &Deployment) -> bool {
+    let baseline = deployment.baseline.as_ref();
+    let required = baseline.is_some_and(|baseline| baseline.spec.approval == Approval::Required);
+    required && deployment.spec.approval != Approval::Required
+}
+
 /// Why a deployment needs approval: leaving a line out of a spec must not be a way around it.
 fn reasons(deployment: &Deployment, plans: &[ComponentPlan], rules: &Rules) -> Vec<ApprovalReason> {
     let baseline = deployment.baseline.as_ref().map(|baseline| &baseline.spec);
     let mut reasons = Vec::new();
     if deployment.spec.approval == Approval::Required {
         reasons.push(ApprovalReason::Spec);
-    } else if baseline.is_some_and(|spec| spec.approval == Approval::Required) {
+    } else if drops_approval(deployment) {
         reasons.push(ApprovalReason::LastGoodSpec);
     }
     if rules.approval_for.iter().any(|pattern| pattern.matches(&deployment.stack)) {
