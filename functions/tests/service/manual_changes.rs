@@ -111,7 +111,7 @@ async fn each_setting_of_a_service_that_somebody_changes_is_planned_and_put_back
 }
 
 /// Registers a copy of the service's revision with other containers, tags included, and lets the service use it.
-async fn use_copy(aws: &Aws, change: fn(&mut Vec<ContainerDefinition>)) {
+pub(crate) async fn use_copy(aws: &Aws, change: fn(&mut Vec<ContainerDefinition>)) {
     let used = described(aws, "mail").await.task_definition.unwrap();
     let found = aws.ecs().describe_task_definition().task_definition(used).include(TaskDefinitionField::Tags);
     let found = found.send().await.unwrap();

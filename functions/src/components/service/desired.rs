@@ -185,16 +185,19 @@ pub(super) fn differences(observed: &Service, desired: &Desired<'_>) -> Vec<Diff
         observed.availability_zone_rebalancing().map_or("DISABLED", AvailabilityZoneRebalancing::as_str);
     compare(Part::Spread, "zoneRebalancing", spread.to_owned(), "ENABLED".to_owned());
     network_differences(observed, desired, &mut list);
-    if list.is_empty() && is_stale(observed, desired) {
+    // What changes a service without new tasks neither pulls an image again nor starts a failed rollout again.
+    let starts_new_tasks =
+        |list: &[Difference]| list.iter().any(|difference| difference.part.starts_new_tasks());
+    if !starts_new_tasks(&list) && is_stale(observed, desired) {
         let change = FieldChange::new("image", "pulled earlier", "the tag's newest");
         list.push(Difference { part: Part::Restart, change });
     }
-    if list.is_empty() && has_failed_before(observed, desired) {
+    if !starts_new_tasks(&list) && has_failed_before(observed, desired) {
         let change = FieldChange::new("rollout", "failed", "restarted");
         list.push(Difference { part: Part::RetryRollout, change });
     }
     if let Some(changed) = desired.outdated
-        && !list.iter().any(|difference| difference.part.starts_new_tasks())
+        && !starts_new_tasks(&list)
     {
         let change = FieldChange::new("tasks", format!("started before {changed} was changed"), "new ones");
         list.push(Difference { part: Part::Restart, change });
