@@ -269,7 +269,7 @@ services:
         ("cpu: 1024, memory: 2048, count: 4", None),
         ("cpu: 1024, memory: 2048, count: 5", Some(4)),
         ("cpu: 2048, memory: 4096, count: 3", Some(5)),
-        ("cpu: 1024, memory: 2048, scaling: { min: 5, max: 8 }", Some(4)),
+        ("cpu: 1024, memory: 2048, count: 5, scaling: { min: 5, max: 8 }", Some(4)),
         // Another tool keeps it at one task.
         ("cpu: 1024, memory: 2048, count: 9, managedElsewhere: [count]", None),
     ] {

@@ -78,11 +78,7 @@ pub(super) struct Desired<'a> {
 
 impl Desired<'_> {
     pub(super) fn count(&self) -> i32 {
-        let count = match &self.spec.scaling {
-            Some(scaling) => self.spec.count.clamp(scaling.min, scaling.max.max(scaling.min)),
-            None => self.spec.count,
-        };
-        i32::try_from(count).unwrap_or(i32::MAX)
+        i32::try_from(self.spec.count).unwrap_or(i32::MAX)
     }
 
     pub(super) fn port(&self) -> i32 {
