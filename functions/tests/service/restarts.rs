@@ -17,7 +17,7 @@ fn newest(service: &Service) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_starts_no_tasks_does_not_hide_that_an_image_is_to_be_pulled_again() {
+async fn a_change_that_starts_no_tasks_does_not_hide_that_an_image_must_be_pulled_again() {
     let (_account, aws, deployment) = deployed(WORKER).await;
     let before = newest(&described(&aws, "mail").await);
     let mut refresh = changed(&deployment, "second", &WORKER.replace("count: 1", "count: 2"));
@@ -35,7 +35,7 @@ async fn a_change_that_starts_no_tasks_does_not_hide_that_an_image_is_to_be_pull
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_starts_new_tasks_anyway_is_no_second_restart() {
+async fn a_change_that_starts_new_tasks_needs_no_restart_beside_it() {
     let (_account, aws, deployment) = deployed(WORKER).await;
     let mut refresh = changed(&deployment, "second", &WORKER.replace("image: mail", "image: 'mail:2'"));
     refresh["refreshImage"] = json!(true);

@@ -106,7 +106,7 @@ async fn previous_tasks_keep_their_access_until_the_new_ones_are_stable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn access_that_somebody_adds_to_the_execution_role_is_taken_away_and_not_taken_over() {
+async fn access_that_somebody_adds_to_the_execution_role_is_removed_at_once() {
     let (account, aws, mut deployment) = deployed(&with_image(MAIL)).await;
     let written = policy(&aws, "execution").await.unwrap();
     let mut more = written.clone();
