@@ -72,6 +72,21 @@ async fn a_rollout_that_ecs_rolls_back_fails_and_the_rollback_needs_no_write() {
     assert!(matches!(failed, StepError::Unhealthy { .. }), "{failed:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_somebody_starts_to_another_revision_is_named() {
+    let (_account, aws, first) = deployed(WORKER).await;
+    let second = next(&aws, &first, "second", &WORKER.replace("image: mail", "image: 'mail:2'")).await;
+    wait_until_stable(&aws, &second).await.unwrap();
+    let by_hand = aws.ecs().update_service().cluster("shop").service("mail");
+    by_hand.task_definition("stackdrop-shop_mail:1").send().await.unwrap();
+    let failed = wait_until_stable(&aws, &second).await.unwrap_err();
+    let StepError::Unhealthy { why, .. } = &failed else { panic!("{failed:?}") };
+    assert_eq!(
+        why,
+        "somebody started another rollout, to stackdrop-shop_mail:1; deploy again to start this one again"
+    );
+}
+
 /// Revokes the rules that let the load balancer reach the tasks.
 async fn block_health_checks(aws: &stackdrop_functions::Aws, deployment: &serde_json::Value) {
     let group = deployment["outputs"]["security-groups"]["service"].as_str();
