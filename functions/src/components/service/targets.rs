@@ -156,8 +156,12 @@ mod tests {
 
     #[test]
     fn a_target_is_described_with_awss_reason_and_what_to_check() {
-        let check =
-            HealthCheck { path: "/ready".into(), codes: "200-299".into(), timeout: 4, ..Default::default() };
+        let check = HealthCheck {
+            path: "/ready".into(),
+            codes: "200-299".into(),
+            timeout: 4,
+            ..HealthCheck::default()
+        };
         let target = |state: TargetHealthStateEnum, reason: Option<TargetHealthReasonEnum>| {
             let health = TargetHealth::builder().state(state).set_reason(reason).description("AWS's reason");
             let target = TargetDescription::builder().id("10.0.0.7").build();
