@@ -208,6 +208,25 @@ async fn a_task_definition_that_was_set_by_hand_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plan_waits_for_a_service_whose_tasks_somebody_replaces_or_stops() {
+    let (_account, aws, deployment) = deployed(WORKER).await;
+    let ecs = aws.ecs();
+    let rollout = ecs.update_service().cluster("shop").service("mail").force_new_deployment(true);
+    rollout.send().await.unwrap();
+    assert_eq!(changes(&aws, &deployment).await, ["wait service/mail"]);
+    tokio::time::advance(Duration::from_mins(10)).await;
+    assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
+    let tasks = ecs.list_tasks().cluster("shop").send().await.unwrap().task_arns.unwrap();
+    for task in tasks {
+        ecs.stop_task().cluster("shop").task(task).send().await.unwrap();
+    }
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(changes(&aws, &deployment).await, ["wait service/mail"]);
+    tokio::time::advance(Duration::from_mins(10)).await;
+    assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_was_deleted_by_hand_is_created_again() {
     let (account, aws, mut deployment) = deployed(WORKER).await;
     aws.ecs().delete_service().cluster("shop").service("mail").force(true).send().await.unwrap();
