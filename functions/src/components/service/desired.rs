@@ -243,8 +243,7 @@ fn rolling_text(configuration: Option<&DeploymentConfiguration>) -> String {
     )
 }
 
-/// Whether tasks are still running that started before a deployment which must pull the image's tag again. Any other change
-/// starts new tasks anyway.
+/// Whether tasks are still running that started before a deployment which must pull the image's tag again.
 fn is_stale(observed: &Service, desired: &Desired<'_>) -> bool {
     desired.refresh && rollout_started(observed).is_some_and(|started| started < desired.since)
 }
