@@ -108,6 +108,50 @@ async fn a_resource_without_the_stacks_tag_is_named_and_never_created_again() {
     }
 }
 
+/// The resources whose IDs the outputs of a deployment have: with a NAT gateway, and with interface endpoints.
+const IN_OUTPUTS: [(&str, &[(&str, &str)]); 2] = [
+    (
+        "nat: single",
+        &[
+            ("vpc", "vpc"),
+            ("subnet", "subnet/public/a"),
+            ("subnet", "subnet/private/b"),
+            ("subnet", "subnet/database/a"),
+            ("route-table", "route-table/private/a"),
+            ("natgateway", "nat/a"),
+            ("elastic-ip", "address/a"),
+            ("instance", "instance"),
+        ],
+    ),
+    ("nat: none", &[("vpc-endpoint", "endpoint/ssm")]),
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_with_none_of_its_other_tags_is_recognized_by_the_last_good_version() {
+    for (nat, of_outputs) in IN_OUTPUTS {
+        let spec = INSTANCE_ONLY.replace("nat: single", nat);
+        let rehearsal = rehearsal(&spec);
+        deployed(&rehearsal, &spec).await;
+        let before = resources(&rehearsal).len();
+        let ec2 = Client::new(rehearsal.sdk());
+        for (kind, logical_id) in of_outputs {
+            let id = find(&ec2, kind, logical_id).await;
+            let tags = ["stackdrop:component", "stackdrop:logical-id", "stackdrop:deployment"];
+            let tags = tags.map(|key| Tag::builder().key(key).build()).to_vec();
+            ec2.delete_tags().resources(id).set_tags(Some(tags)).send().await.unwrap();
+        }
+        let repaired = redeploy(&rehearsal).await;
+        assert!(repaired.succeeded(), "{nat}: {:?}", repaired.error());
+        let plan = planned(&rehearsal, &repaired).await;
+        assert!(plan.len() >= of_outputs.len(), "{nat}: {plan:#?}");
+        assert!(plan.iter().all(|line| line.contains("tags.")), "{nat}: {plan:#?}");
+        assert_eq!(creations(&repaired), Vec::<String>::new(), "{nat}");
+        assert_eq!(resources(&rehearsal).len(), before, "{nat}");
+        let next = redeploy(&rehearsal).await;
+        assert_eq!(planned(&rehearsal, &next).await, Vec::<String>::new(), "{nat}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_destroy_does_not_leave_a_resource_without_the_stacks_tag_behind_unseen() {
     for (kind, logical_id) in [

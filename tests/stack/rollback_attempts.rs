@@ -164,6 +164,27 @@ async fn a_rollback_without_fargate_capacity_keeps_the_tasks_that_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rollback_takes_back_the_number_to_which_auto_scaling_was_raised() {
+    let scaling = |range: &str| format!("port: 80, scaling: {{ {range} }},");
+    let before = with(STACK, "port: 80,", &scaling("min: 2, max: 6"));
+    let after = with(&bad_update(), "port: 80,", &scaling("min: 4, max: 8"));
+    let rehearsal = rehearsal();
+    deployed(&rehearsal, &before).await;
+    let ecs = aws_sdk_ecs::Client::new(rehearsal.sdk());
+    let tasks = || async { ecs.list_tasks().cluster("shop").send().await.unwrap().task_arns.unwrap() };
+    let running = tasks().await;
+    cause(&rehearsal, "no-fargate-capacity");
+    let failed = rehearsal.deploy(&after, &()).await.unwrap();
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
+    assert_eq!(tasks().await, running, "{:?}", changes(&failed));
+    let service = ecs.describe_services().cluster("shop").services("web").send().await.unwrap();
+    assert_eq!(service.services()[0].desired_count(), 2);
+    let targets = rehearsal.aws().autoscaling().describe_scalable_targets().service_namespace("ecs".into());
+    let targets = targets.send().await.unwrap().scalable_targets.unwrap();
+    assert_eq!((targets[0].min_capacity(), targets[0].max_capacity()), (2, 6));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_instance_that_loses_its_tag_late_in_a_rollback_is_named_too() {
     let from = before("WaitUntilStable").await;
     let rehearsal = Rehearsal::resume(&from);

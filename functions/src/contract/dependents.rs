@@ -59,6 +59,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_interface_is_that_of_an_endpoint_which_its_description_names() {
+        let interface = |text: &str| NetworkInterface::builder().description(text).build();
+        let endpoints = ["vpce-1".to_owned(), "vpce-2".to_owned()];
+        assert!(is_of(&interface("VPC Endpoint Interface vpce-2"), &endpoints));
+        assert!(!is_of(&interface("VPC Endpoint Interface vpce-3"), &endpoints));
+        assert!(!is_of(&interface("VPC Endpoint Interface vpce-2"), &[]));
+        assert!(!is_of(&NetworkInterface::builder().build(), &endpoints));
+    }
+
+    #[test]
     fn an_interface_is_described_by_its_purpose_and_by_who_requested_it_or_else_owns_it() {
         let interface = || NetworkInterface::builder().network_interface_id("eni-1");
         for (interface, expected) in [

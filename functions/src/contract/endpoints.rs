@@ -78,5 +78,6 @@ mod tests {
             assert_eq!(gives_full_access(&endpoint), expected, "{policy}");
         }
         assert!(gives_full_access(&VpcEndpoint::builder().build()), "AWS omits the default policy");
+        assert!(!gives_full_access(&VpcEndpoint::builder().policy_document("not JSON").build()));
     }
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_sdk_ecs::types::Tag;
+use aws_sdk_ecs::types::{LaunchType, Tag};
 use serde_json::{Value, json};
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Fault, FaultKind, When};
 
 use crate::common::{act, apply, until_done, writes};
 use crate::{
-    NAME, WEB, WORKER, account, assert_nothing_to_do, changed, changes, deployed, inventory, next, prepared,
-    refused, wait_until_stable,
+    NAME, WEB, WORKER, account, assert_nothing_to_do, changed, changes, deployed, described, inventory, next,
+    prepared, refused, wait_until_stable,
 };
 
 #[tokio::test(start_paused = true)]
@@ -69,6 +69,11 @@ async fn delete_needs_no_outputs_and_keeps_the_roles_until_the_last_task_has_sto
     assert_eq!(first["found"], 8, "{first}");
     let remaining = first["remaining"].as_array().unwrap();
     assert!(remaining[0]["why"].as_str().unwrap().starts_with("draining: "), "{first}");
+    let waiting: Vec<&str> = remaining.iter().map(|one| one["resource"].as_str().unwrap()).collect();
+    assert_eq!(
+        waiting,
+        ["service/web", "cluster", "log-group/web", "task-definition", "role/execution", "role/task"]
+    );
     assert!(inventory(&account).contains("AWS::IAM::Role stackdrop-shop-execution-eu-central-1"));
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), BTreeSet::new());
@@ -212,6 +217,8 @@ async fn a_deletion_that_aws_refuses_for_a_while_is_tried_again() {
 async fn what_is_gone_when_it_is_deleted_is_no_failure() {
     for (service, operation, code) in [
         ("ecs", "DeleteCluster", "ClusterNotFoundException"),
+        ("iam", "DeleteRolePolicy", "NoSuchEntity"),
+        ("iam", "DeleteRole", "NoSuchEntity"),
         ("logs", "DescribeLogStreams", "ResourceNotFoundException"),
         ("logs", "DeleteLogGroup", "ResourceNotFoundException"),
         ("application-autoscaling", "DeregisterScalableTarget", "ObjectNotFoundException"),
@@ -264,4 +271,27 @@ async fn a_service_that_neither_a_baseline_nor_a_log_group_names_is_found_in_the
     renamed["baseline"] = Value::Null;
     let planned = changes(&aws, &renamed).await;
     assert!(planned.contains(&"delete service/mail".to_owned()), "{planned:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_others_in_the_cluster_is_named_and_keeps_the_cluster_and_the_roles() {
+    let (account, aws, mut deployment) = deployed(WORKER).await;
+    let mail = described(&aws, "mail").await;
+    let call = aws.ecs().create_service().cluster("shop").service_name("theirs").desired_count(1);
+    let call = call.launch_type(LaunchType::Fargate).set_task_definition(mail.task_definition);
+    call.set_network_configuration(mail.network_configuration).send().await.unwrap();
+    tokio::time::advance(Duration::from_mins(5)).await;
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    deployment["destroying"] = json!(true);
+    act(&aws, NAME, "delete", &deployment).await.unwrap();
+    tokio::time::advance(Duration::from_mins(10)).await;
+    let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
+    let remaining = deletion["remaining"].as_array().unwrap();
+    let resources: Vec<&str> = remaining.iter().map(|one| one["resource"].as_str().unwrap()).collect();
+    assert_eq!(resources, ["cluster", "role/execution", "role/task"]);
+    let why = remaining[0]["why"].as_str().unwrap();
+    assert!(why.ends_with("It contains services that are not managed by this stack: theirs"), "{why}");
+    let stalled = act(&aws, NAME, "await-deletion", &deployment).await.unwrap_err();
+    assert_eq!(stalled.name(), "Stalled", "AWS works on none of it: {stalled}");
+    assert_eq!(described(&aws, "theirs").await.status(), Some("ACTIVE"));
 }

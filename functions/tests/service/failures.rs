@@ -3,7 +3,7 @@
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Account, Fault, FaultKind, When};
 
-use crate::common::{apply, until_done, writes};
+use crate::common::{act, apply, until_done, writes};
 use crate::{
     NAME, WEB, WORKER, account, assert_nothing_to_do, changed, changes, deployed, described, next, prepared,
     wait_until_stable,
@@ -72,6 +72,21 @@ async fn a_rollout_that_ecs_rolls_back_fails_and_the_rollback_needs_no_write() {
     assert!(matches!(failed, StepError::Unhealthy { .. }), "{failed:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_somebody_starts_to_another_revision_is_named() {
+    let (_account, aws, first) = deployed(WORKER).await;
+    let second = next(&aws, &first, "second", &WORKER.replace("image: mail", "image: 'mail:2'")).await;
+    wait_until_stable(&aws, &second).await.unwrap();
+    let by_hand = aws.ecs().update_service().cluster("shop").service("mail");
+    by_hand.task_definition("stackdrop-shop_mail:1").send().await.unwrap();
+    let failed = wait_until_stable(&aws, &second).await.unwrap_err();
+    let StepError::Unhealthy { why, .. } = &failed else { panic!("{failed:?}") };
+    assert_eq!(
+        why,
+        "somebody started another rollout, to stackdrop-shop_mail:1; deploy again to start this one again"
+    );
+}
+
 /// Revokes the rules that let the load balancer reach the tasks.
 async fn block_health_checks(aws: &stackdrop_functions::Aws, deployment: &serde_json::Value) {
     let group = deployment["outputs"]["security-groups"]["service"].as_str();
@@ -117,8 +132,19 @@ async fn a_creation_that_aws_refuses_for_a_while_is_tried_again() {
         ("ecs:CreateService", INVALID, "The target group does not have an associated load balancer.", true),
         ("ecs:CreateService", INVALID, "Unable to Start a service that is still Draining.", true),
         ("ecs:CreateService", INVALID, "Creation of service was not idempotent.", true),
+        (
+            "ecs:CreateService",
+            INVALID,
+            "Please verify that the ECS service role being passed has the proper permissions.",
+            true,
+        ),
+        ("ecs:CreateService", INVALID, "Unable to assume role and validate the target group.", true),
         ("ecs:CreateService", INVALID, "Container web does not exist in the task definition.", false),
         ("ecs:CreateService", "ClusterNotFoundException", "Cluster not found.", true),
+        ("iam:CreateRole", "EntityAlreadyExists", "The role exists.", true),
+        ("iam:CreateRole", "MalformedPolicyDocument", "The trust policy is wrong.", false),
+        ("iam:PutRolePolicy", "NoSuchEntity", "The role does not exist.", true),
+        ("iam:PutRolePolicy", "MalformedPolicyDocument", "The policy is wrong.", false),
         ("logs:CreateLogGroup", "ResourceAlreadyExistsException", "The log group exists.", true),
         ("logs:PutRetentionPolicy", "ResourceNotFoundException", "The log group does not exist.", true),
         (REGISTER, "ValidationException", "ECS service doesn't exist: service/shop/web", true),
@@ -144,6 +170,45 @@ async fn a_creation_that_aws_refuses_for_a_while_is_tried_again() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ecs_works_on_the_deletion_of_a_previous_service_and_on_nothing_else_that_it_refuses() {
+    const INVALID: &str = "InvalidParameterException";
+    let (account, aws, deployment) = deployed(WORKER).await;
+    aws.ecs().delete_service().cluster("shop").service("mail").force(true).send().await.unwrap();
+    tokio::time::advance(std::time::Duration::from_mins(10)).await;
+    for (code, message, expected) in [
+        (INVALID, "Unable to Start a service that is still Draining.", "Pending"),
+        ("ServiceNotActiveException", "Service was not ACTIVE.", "Pending"),
+        (INVALID, "Creation of service was not idempotent.", "Stalled"),
+        ("ClusterNotFoundException", "Cluster not found.", "Stalled"),
+    ] {
+        refuse_once(&account, "ecs:CreateService", code, message);
+        let error = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
+        assert_eq!(error.name(), expected, "{message}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denied_change_of_a_role_is_repeated_only_while_iam_may_not_show_the_roles_boundary() {
+    const ROLE: &str = "stackdrop-shop-task-eu-central-1";
+    let (account, aws, deployment) = deployed(WORKER).await;
+    tokio::time::advance(std::time::Duration::from_mins(10)).await;
+    let exec = changed(&deployment, "second", &WORKER.replace("count: 1", "count: 1, exec: true"));
+    let denied = async || {
+        refuse_once(&account, "iam:PutRolePolicy", "AccessDenied", "no policy allows it");
+        act(&aws, NAME, "apply", &exec).await.unwrap_err()
+    };
+    let failed = denied().await;
+    assert!(matches!(failed, StepError::Refused { .. }), "{failed:?}");
+    aws.iam().delete_role_permissions_boundary().role_name(ROLE).send().await.unwrap();
+    tokio::time::advance(std::time::Duration::from_mins(1)).await;
+    let waits = denied().await;
+    assert!(
+        matches!(&waits, StepError::Stalled { waiting_for, .. } if waiting_for.contains(ROLE)),
+        "{waits:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,9 @@ mod failures; // failed rollouts and their diagnosis
 mod limits; // limits and defaults of ECS
 mod manual_changes; // changes by hand or by other tools
 mod preflight; // preflight checks of a plan
+mod prepare; // what is applied before the step of the services
+mod restarts; // new tasks of the same task definition
+mod role_access; // what the execution role may access
 
 use std::collections::BTreeSet;
 

@@ -111,7 +111,7 @@ async fn each_setting_of_a_service_that_somebody_changes_is_planned_and_put_back
 }
 
 /// Registers a copy of the service's revision with other containers, tags included, and lets the service use it.
-async fn use_copy(aws: &Aws, change: fn(&mut Vec<ContainerDefinition>)) {
+pub(crate) async fn use_copy(aws: &Aws, change: fn(&mut Vec<ContainerDefinition>)) {
     let used = described(aws, "mail").await.task_definition.unwrap();
     let found = aws.ecs().describe_task_definition().task_definition(used).include(TaskDefinitionField::Tags);
     let found = found.send().await.unwrap();
@@ -205,6 +205,25 @@ async fn a_task_definition_that_was_set_by_hand_is_replaced() {
     // The existing revision is used again: none is registered.
     assert_eq!(described(&aws, "mail").await.task_definition.unwrap(), ours);
     assert_nothing_to_do(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_waits_for_a_service_whose_tasks_somebody_replaces_or_stops() {
+    let (_account, aws, deployment) = deployed(WORKER).await;
+    let ecs = aws.ecs();
+    let rollout = ecs.update_service().cluster("shop").service("mail").force_new_deployment(true);
+    rollout.send().await.unwrap();
+    assert_eq!(changes(&aws, &deployment).await, ["wait service/mail"]);
+    tokio::time::advance(Duration::from_mins(10)).await;
+    assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
+    let tasks = ecs.list_tasks().cluster("shop").send().await.unwrap().task_arns.unwrap();
+    for task in tasks {
+        ecs.stop_task().cluster("shop").task(task).send().await.unwrap();
+    }
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(changes(&aws, &deployment).await, ["wait service/mail"]);
+    tokio::time::advance(Duration::from_mins(10)).await;
+    assert_eq!(changes(&aws, &deployment).await, [] as [&str; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ async fn secret(aws: &Aws, name: &str, key: &str) -> String {
 }
 
 /// Creates a KMS key whose use this account's policies decide.
-fn put_key(account: &Account, arn: &str) {
+pub(crate) fn put_key(account: &Account, arn: &str) {
     let document = json!({
         "Version": "2012-10-17",
         "Statement": [{
@@ -236,4 +236,69 @@ async fn access_to_keys_and_caches_that_cannot_be_read_at_the_moment_is_kept() {
     assert_eq!(statement(&aws, "kms:Decrypt").await[0]["Resource"], json!(key));
     let repository = "arn:aws:ecr:eu-central-1:123456789012:repository/hub/library/nginx";
     assert_eq!(statement(&aws, "ecr:BatchImportUpstreamImage").await[0]["Resource"], json!([repository]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_tasks_run_is_not_looked_for_again() {
+    let with_image = |image: &str| WORKER.replace("image: mail", &format!("image: '{image}'"));
+    let (account, aws, deployment) = deployed(&with_image(MAIL)).await;
+    // A lifecycle policy of the repository has deleted it.
+    let gone = FaultKind::Refused { code: "ImageNotFoundException".into(), message: "it is gone".into() };
+    account.arm(Fault::at("ecr", "DescribeImages", When::From(1), gone));
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    let newer = changed(&deployment, "second", &with_image(&MAIL.replace(":1", ":2")));
+    let problems = problems(&aws, &newer).await;
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert!(problems[0].contains("repository shop/mail has none with the tag 2"), "{problems:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_run_count_for_the_quota_of_vcpus_which_may_be_used_up() {
+    let spec = |large: &str| {
+        format!(
+            "
+stack: shop
+services:
+  small: {{ image: mail, cpu: 1024, memory: 2048, count: 2 }}
+  large: {{ image: mail, {large} }}
+"
+        )
+    };
+    let (_account, aws, deployment) = deployed(&spec("cpu: 1024, memory: 2048, count: 1")).await;
+    for (large, more) in [
+        ("cpu: 1024, memory: 2048, count: 4", None),
+        ("cpu: 1024, memory: 2048, count: 5", Some(4)),
+        ("cpu: 2048, memory: 4096, count: 3", Some(5)),
+        ("cpu: 1024, memory: 2048, count: 5, scaling: { min: 5, max: 8 }", Some(4)),
+        // Another tool keeps it at one task.
+        ("cpu: 1024, memory: 2048, count: 9, managedElsewhere: [count]", None),
+    ] {
+        let found = problems(&aws, &changed(&deployment, "second", &spec(large))).await;
+        let told = more.map(|more| {
+            format!(
+                "service/large: 3 of the 6 vCPUs of Fargate tasks that the account may have here are in use, and the stack \
+                 needs {more} more;"
+            )
+        });
+        match told {
+            None => assert_eq!(found, [] as [&str; 0], "{large}"),
+            Some(told) => {
+                assert_eq!(found.len(), 1, "{large}: {found:#?}");
+                assert!(found[0].starts_with(&told), "{large}: {found:#?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parameter_that_somebody_deletes_while_a_plan_reads_it_is_a_problem_and_no_failure() {
+    let parameter = "arn:aws:ssm:eu-central-1:123456789012:parameter/platform/root";
+    let account = account();
+    account.seed(&Seed::Parameter { arn: parameter.into(), tags: [].into(), kms_key: None });
+    let gone = FaultKind::Refused { code: "InvalidResourceId".into(), message: "it is gone".into() };
+    account.arm(Fault::at("ssm", "ListTagsForResource", When::Only(1), gone));
+    let problems = problems(&aws(&account), &deployment(&with_secrets(TOKEN, parameter))).await;
+    assert_eq!(account.strikes().len(), 1);
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert!(problems[0].contains("stack shop may not use parameter /platform/root"), "{problems:#?}");
 }

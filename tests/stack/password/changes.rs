@@ -233,6 +233,26 @@ services:
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_does_not_use_the_password_is_not_restarted() {
+    const TWO: &str = "
+stack: shop
+database: { version: '17', class: db.t4g.micro, storage: 20, name: shop, deletionProtection: false }
+services:
+  api: { image: 'public.ecr.aws/docker/library/nginx:1.29', database: { DB_PASSWORD: password } }
+  web: { image: 'public.ecr.aws/docker/library/nginx:1.29', database: { DB_HOST: host, DB_USER: username } }
+";
+    let rehearsal = rehearsal(TWO);
+    deployed(&rehearsal, TWO).await;
+    rotate_by_hand(&rehearsal).await;
+    let redeployed = run(&rehearsal, json!({ "stack": "shop" })).await;
+    assert_eq!(changes(&redeployed), ["ecs:UpdateService"]);
+    assert_eq!(
+        message(&rehearsal).await,
+        "Restarted, because a secret had changed after their tasks had started: service/api."
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rotation_that_a_person_requests_is_not_recorded_as_that_of_the_schedule() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;

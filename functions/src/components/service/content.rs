@@ -291,7 +291,71 @@ pub(super) fn image<'a>(
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ecs::types::builders::{ContainerDefinitionBuilder, TaskDefinitionBuilder};
+    use aws_sdk_ecs::types::{EnvironmentFile, EnvironmentFileType, EphemeralStorage, Ulimit, UlimitName};
+
     use super::*;
+
+    fn log(driver: LogDriver) -> LogConfiguration {
+        let options = LOG_OPTIONS.map(|option| (option.to_owned(), "x".to_owned()));
+        LogConfiguration::builder().log_driver(driver).set_options(Some(options.into())).build().unwrap()
+    }
+
+    fn container() -> ContainerDefinitionBuilder {
+        ContainerDefinition::builder().name("web").image("web").log_configuration(log(LogDriver::Awslogs))
+    }
+
+    fn definition() -> TaskDefinitionBuilder {
+        let definition = TaskDefinition::builder().network_mode(NetworkMode::Awsvpc);
+        definition.requires_compatibilities(Compatibility::Fargate)
+    }
+
+    fn content(definition: TaskDefinitionBuilder, container: ContainerDefinitionBuilder) -> Option<Content> {
+        Content::of(&definition.container_definitions(container.build()).build())
+    }
+
+    #[test]
+    fn a_revision_with_something_that_stackdrop_never_writes_is_not_compared() {
+        let port = |port: i32| PortMapping::builder().container_port(port).build();
+        assert!(content(definition(), container()).is_some());
+        assert!(content(definition(), container().port_mappings(port(80))).is_some());
+        let file = EnvironmentFile::builder().value("arn:aws:s3:::books/env").r#type(EnvironmentFileType::S3);
+        let limit = Ulimit::builder().name(UlimitName::Nofile).soft_limit(1024).hard_limit(4096);
+        for (what, container) in [
+            ("an entry point", container().entry_point("sh")),
+            ("a user", container().user("root")),
+            ("a working directory", container().working_directory("/tmp")),
+            ("a file of variables", container().environment_files(file.build().unwrap())),
+            ("a second port", container().port_mappings(port(80)).port_mappings(port(81))),
+            ("a start timeout", container().start_timeout(60)),
+            ("a stop timeout", container().stop_timeout(60)),
+            ("a limit", container().ulimits(limit.build().unwrap())),
+            ("another log driver", container().log_configuration(log(LogDriver::Splunk))),
+            ("no log", container().set_log_configuration(None)),
+        ] {
+            assert_eq!(content(definition(), container), None, "{what}");
+        }
+        let arm = RuntimePlatform::builder().cpu_architecture(CpuArchitecture::Arm64).build();
+        for (what, definition) in [
+            ("another network mode", definition().network_mode(NetworkMode::Bridge)),
+            ("another compatibility", definition().requires_compatibilities(Compatibility::Ec2)),
+            ("another platform", definition().runtime_platform(arm)),
+            (
+                "more storage",
+                definition().ephemeral_storage(EphemeralStorage::builder().size_in_gib(30).build()),
+            ),
+            ("another container", definition().container_definitions(container().build())),
+        ] {
+            assert_eq!(content(definition, container()), None, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_health_check_without_numbers_has_those_of_ecs() {
+        // Source: `HealthCheck` in the ECS API reference.
+        let check = Check::of(&HealthCheck::builder().command("CMD").command("true").build().unwrap());
+        assert_eq!(check.to_string(), "CMD true (every 30 s, at most 5 s, 3 failures, after 0 s)");
+    }
 
     #[test]
     fn only_another_platform_than_fargates_default_is_something_that_stackdrop_never_writes() {

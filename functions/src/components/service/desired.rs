@@ -78,11 +78,7 @@ pub(super) struct Desired<'a> {
 
 impl Desired<'_> {
     pub(super) fn count(&self) -> i32 {
-        let count = match &self.spec.scaling {
-            Some(scaling) => self.spec.count.clamp(scaling.min, scaling.max.max(scaling.min)),
-            None => self.spec.count,
-        };
-        i32::try_from(count).unwrap_or(i32::MAX)
+        i32::try_from(self.spec.count).unwrap_or(i32::MAX)
     }
 
     pub(super) fn port(&self) -> i32 {
@@ -185,16 +181,19 @@ pub(super) fn differences(observed: &Service, desired: &Desired<'_>) -> Vec<Diff
         observed.availability_zone_rebalancing().map_or("DISABLED", AvailabilityZoneRebalancing::as_str);
     compare(Part::Spread, "zoneRebalancing", spread.to_owned(), "ENABLED".to_owned());
     network_differences(observed, desired, &mut list);
-    if list.is_empty() && is_stale(observed, desired) {
+    // What changes a service without new tasks neither pulls an image again nor starts a failed rollout again.
+    let starts_new_tasks =
+        |list: &[Difference]| list.iter().any(|difference| difference.part.starts_new_tasks());
+    if !starts_new_tasks(&list) && is_stale(observed, desired) {
         let change = FieldChange::new("image", "pulled earlier", "the tag's newest");
         list.push(Difference { part: Part::Restart, change });
     }
-    if list.is_empty() && has_failed_before(observed, desired) {
+    if !starts_new_tasks(&list) && has_failed_before(observed, desired) {
         let change = FieldChange::new("rollout", "failed", "restarted");
         list.push(Difference { part: Part::RetryRollout, change });
     }
     if let Some(changed) = desired.outdated
-        && !list.iter().any(|difference| difference.part.starts_new_tasks())
+        && !starts_new_tasks(&list)
     {
         let change = FieldChange::new("tasks", format!("started before {changed} was changed"), "new ones");
         list.push(Difference { part: Part::Restart, change });
@@ -244,8 +243,7 @@ fn rolling_text(configuration: Option<&DeploymentConfiguration>) -> String {
     )
 }
 
-/// Whether tasks are still running that started before a deployment which must pull the image's tag again. Any other change
-/// starts new tasks anyway.
+/// Whether tasks are still running that started before a deployment which must pull the image's tag again.
 fn is_stale(observed: &Service, desired: &Desired<'_>) -> bool {
     desired.refresh && rollout_started(observed).is_some_and(|started| started < desired.since)
 }

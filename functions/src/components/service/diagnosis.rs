@@ -236,6 +236,77 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_cause_that_awss_texts_name_has_its_advice() {
+        // Source: "Amazon ECS stopped tasks error messages" and "Service event messages" in the ECS developer guide.
+        for (text, expected) in [
+            ("its log ends with: exec /app: exec format error", "build it for linux/amd64"),
+            (
+                "CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/amd64'",
+                "build it for linux/amd64",
+            ),
+            ("Capacity is unavailable at this time. Please try again later", "deploy again later"),
+            (
+                "You've reached the limit on the number of vCPUs you can run concurrently",
+                "request a higher quota",
+            ),
+            (
+                "ResourceInitializationError: unable to retrieve secret from asm: failed to fetch secret arn:aws:x",
+                "check that the secret exists",
+            ),
+            (
+                "ResourceInitializationError: unable to retrieve secrets from ssm: AccessDeniedException",
+                "check that the parameter exists",
+            ),
+            ("CannotPullContainerError: pull access denied for web", "check that the image exists"),
+            ("Essential container in task exited (web: exit code 137)", "`memory` is too low"),
+            ("ECS was unable to assume the role 'arn:aws:iam::1:role/a'", "Stackdrop repairs the role"),
+        ] {
+            let advice = advice(text).unwrap_or_default();
+            assert!(advice.contains(expected), "{text}: {advice}");
+        }
+        assert_eq!(advice("Essential container in task exited (web: exit code 1)"), None);
+    }
+
+    #[test]
+    fn the_three_most_frequent_endings_of_tasks_are_counted_without_repeating_a_reason() {
+        let container = |name: &str| Container::builder().name(name);
+        let task = |reason: &str| Task::builder().stopped_reason(reason);
+        let exited = task("Essential container in task exited");
+        let exited = exited.containers(container("aws-guardduty-agent-1").exit_code(0).build());
+        let exited = exited.containers(container("web").exit_code(3).reason("out of memory").build()).build();
+        let missing = task("CannotPullContainerError: not found");
+        let missing = missing.containers(container("web").reason("CannotPullContainerError").build()).build();
+        let without = Task::builder().build();
+        let other = task("another").build();
+        assert_eq!(
+            task_endings([&other, &missing, &exited, &without, &exited, &missing, &exited]),
+            [
+                "3 tasks ended: Essential container in task exited (web: exit code 3, out of memory)",
+                "2 tasks ended: CannotPullContainerError: not found",
+                "1 task ended: no reason given",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_newest_event_about_a_problem_is_reported() {
+        let events = |messages: &[&str]| {
+            let events = messages.iter().map(|message| ServiceEvent::builder().message(*message).build());
+            Service::builder().set_events(Some(events.collect())).build()
+        };
+        let steady = "(service web) has reached a steady state.";
+        for problem in [
+            "(service web) was unable to place a task. Reason: Capacity is unavailable at this time.",
+            "(service web) failed to launch a task with (error ECS was unable to assume the role).",
+            "(service web) (port 80) is unhealthy in (target-group a) due to (reason Request timed out)",
+        ] {
+            let service = events(&[steady, problem, "(service web) was unable to do something earlier."]);
+            assert_eq!(problem_event(&service), Some(problem));
+        }
+        assert_eq!(problem_event(&events(&[steady])), None);
+    }
+
+    #[test]
     fn tasks_that_are_still_stopping_are_counted_with_those_that_have_stopped_for_the_same_reason() {
         let endings = [("exited", 2), ("exited (web: exit code 3)", 1), ("exited early", 1)];
         let endings = endings.map(|(ending, tasks)| (ending.to_owned(), tasks));

@@ -210,13 +210,13 @@ fn not_shared(work: &Work<'_>, arn: &str, noun: &str, field: &str) -> (String, S
     )
 }
 
-/// The vCPUs of a service's desired tasks. If another tool manages their number, the number is the actual one.
+/// The vCPUs of a service's desired tasks. If auto scaling or another tool manages their number, the number is the actual one, or
+/// the minimum to which auto scaling raises it.
 fn desired_vcpus(service: &Service, active_service: Option<&aws_sdk_ecs::types::Service>) -> f64 {
+    let min = service.scaling.as_ref().map_or(0, |scaling| scaling.min);
     let count = match active_service {
-        Some(there) if !desired::keeps_count(service) => f64::from(there.desired_count()),
-        _ => f64::from(
-            service.scaling.as_ref().map_or(service.count, |scaling| service.count.max(scaling.min)),
-        ),
+        Some(there) if !desired::keeps_count(service) => f64::from(there.desired_count()).max(f64::from(min)),
+        _ => f64::from(service.count),
     };
     count * f64::from(service.cpu) / UNITS
 }

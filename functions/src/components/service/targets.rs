@@ -149,3 +149,43 @@ fn explanation(code: &str, check: &HealthCheck) -> Option<String> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_described_with_awss_reason_and_what_to_check() {
+        let check = HealthCheck {
+            path: "/ready".into(),
+            codes: "200-299".into(),
+            timeout: 4,
+            ..HealthCheck::default()
+        };
+        let target = |state: TargetHealthStateEnum, reason: Option<TargetHealthReasonEnum>| {
+            let health = TargetHealth::builder().state(state).set_reason(reason).description("AWS's reason");
+            let target = TargetDescription::builder().id("10.0.0.7").build();
+            let target = TargetHealthDescription::builder().target(target).target_health(health.build());
+            describe_target(&target.build(), &check)
+        };
+        for (reason, expected) in [
+            (TargetHealthReasonEnum::ResponseCodeMismatch, "GET /ready returns a code other than 200-299:"),
+            (TargetHealthReasonEnum::Timeout, "GET /ready has no response within 4 s:"),
+            (
+                TargetHealthReasonEnum::FailedHealthChecks,
+                "GET /ready fails, or returns a code other than 200-299:",
+            ),
+            (TargetHealthReasonEnum::NotInUse, "no listener or rule sends requests to its target group"),
+            (TargetHealthReasonEnum::IpUnusable, "a load balancer uses its IP address"),
+            (TargetHealthReasonEnum::InternalError, "an internal error of the load balancer"),
+        ] {
+            let described = target(TargetHealthStateEnum::Unhealthy, Some(reason));
+            let expected = format!("10.0.0.7 is unhealthy: AWS's reason - {expected}");
+            assert!(described.starts_with(&expected), "{described}");
+        }
+        let initial = Some(TargetHealthReasonEnum::RegistrationInProgress);
+        assert_eq!(target(TargetHealthStateEnum::Initial, initial), "10.0.0.7 is initial: AWS's reason");
+        let unknown = TargetHealthDescription::builder().build();
+        assert_eq!(describe_target(&unknown, &check), "a target is unknown");
+    }
+}

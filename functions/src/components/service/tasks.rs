@@ -71,11 +71,11 @@ fn has_failed(task: &Task) -> bool {
 }
 
 /// How many failed tasks show that a rollout will not succeed. ECS's circuit breaker does not count a container that exits
-/// after it has run. The number is the breaker's, half of the desired count between 3 and 200, but more than one failure of
-/// each task: all tasks may fail once for a reason of AWS.
+/// after it has run. The number is the breaker's smallest, but more than one failure of each task: all tasks may fail once for a
+/// reason of AWS.
 pub(super) fn failures_max(service: &Service) -> usize {
     let desired = usize::try_from(service.desired_count()).unwrap_or_default();
-    desired.div_ceil(2).clamp(3, 200).max(desired + 1)
+    (desired + 1).max(3)
 }
 
 /// `Pending` until all tasks have been running for long enough. A container may exit some seconds after its start, and ECS
@@ -87,7 +87,7 @@ pub(super) fn have_run_long_enough(
     tasks: &[Task],
 ) -> Result<(), StepError> {
     let started = tasks.iter().filter_map(|task| task.started_at().map(DateTime::secs)).max();
-    let Some(started) = started.filter(|_| service.desired_count() > 0) else { return Ok(()) };
+    let Some(started) = started else { return Ok(()) };
     let runs = work.aws.now_seconds() - started;
     let needed = if is_checked(work, name, service) { RUNS_SECONDS } else { RUNS_UNCHECKED_SECONDS };
     if runs >= needed {
@@ -102,4 +102,50 @@ pub(super) fn have_run_long_enough(
 fn is_checked(work: &Work<'_>, name: &str, service: &Service) -> bool {
     let spec = work.spec.services.get(name);
     !service.load_balancers().is_empty() || spec.is_some_and(|spec| !spec.health_check.command.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ecs::types::KeyValuePair;
+
+    use super::*;
+
+    #[test]
+    fn a_task_that_ecs_or_a_person_stopped_has_not_failed() {
+        for (code, reason, expected) in [
+            (TaskStopCode::EssentialContainerExited, "Essential container in task exited", true),
+            (TaskStopCode::TaskFailedToStart, "CannotPullContainerError: not found", true),
+            (
+                TaskStopCode::ServiceSchedulerInitiated,
+                "Task failed ELB health checks in (target-group a)",
+                true,
+            ),
+            (TaskStopCode::ServiceSchedulerInitiated, "Task failed container health checks", true),
+            (TaskStopCode::ServiceSchedulerInitiated, "Scaling activity initiated by (deployment a)", false),
+            (TaskStopCode::UserInitiated, "Task stopped by user", false),
+            (TaskStopCode::SpotInterruption, "Your Spot Task was interrupted.", false),
+        ] {
+            let task = Task::builder().stop_code(code).stopped_reason(reason).build();
+            assert_eq!(has_failed(&task), expected, "{reason}");
+        }
+        assert!(!has_failed(&Task::builder().build()));
+    }
+
+    #[test]
+    fn a_rollout_is_given_up_after_three_failures_and_more_than_one_of_each_task() {
+        for (tasks, expected) in [(0, 3), (1, 3), (2, 3), (3, 4), (10, 11)] {
+            assert_eq!(failures_max(&Service::builder().desired_count(tasks).build()), expected, "{tasks}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_a_target_by_its_private_address() {
+        let detail = |name: &str, value: &str| KeyValuePair::builder().name(name).value(value).build();
+        let interface = Attachment::builder().details(detail("subnetId", "subnet-1"));
+        let interface = interface.details(detail("privateIPv4Address", "10.0.0.7"));
+        let interface = interface.details(detail("macAddress", "0a:00"));
+        let task = Task::builder().attachments(interface.build()).build();
+        assert_eq!(address(&task), Some("10.0.0.7"));
+        assert_eq!(address(&Task::builder().build()), None);
+    }
 }

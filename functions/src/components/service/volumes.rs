@@ -52,7 +52,7 @@ fn plain_name(volume: &Volume) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ecs::types::HostVolumeProperties;
+    use aws_sdk_ecs::types::{DockerVolumeConfiguration, EfsVolumeConfiguration, HostVolumeProperties};
 
     use super::*;
 
@@ -81,13 +81,18 @@ mod tests {
         let tmp = paths(&["/tmp"]);
         let mount = |of: &str| MountPoint::builder().source_volume(of).container_path("/tmp");
         let host = HostVolumeProperties::builder().source_path("/data").build();
-        let later = Volume::builder().name("writable-1").configured_at_launch(true).build();
+        let volume = || Volume::builder().name("writable-1");
+        let later = volume().configured_at_launch(true).build();
+        let docker = DockerVolumeConfiguration::builder().build();
+        let shared = EfsVolumeConfiguration::builder().file_system_id("fs-1").build().unwrap();
         for (volumes, mounts) in [
             (of(&tmp), Vec::new()),
             (of(&tmp), vec![mount("writable-1").read_only(true).build()]),
             (of(&tmp), vec![mount("other").build()]),
             (of(&tmp), vec![mount("writable-1").build(), mount("writable-1").build()]),
-            (vec![Volume::builder().name("writable-1").host(host).build()], mounts(&tmp)),
+            (vec![volume().host(host).build()], mounts(&tmp)),
+            (vec![volume().docker_volume_configuration(docker).build()], mounts(&tmp)),
+            (vec![volume().efs_volume_configuration(shared).build()], mounts(&tmp)),
             (vec![later], mounts(&tmp)),
         ] {
             assert_eq!(read(volumes.clone(), mounts.clone()), None, "{volumes:?} {mounts:?}");
