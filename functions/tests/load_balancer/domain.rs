@@ -96,6 +96,7 @@ async fn a_new_domain_gets_a_certificate_and_the_old_one_is_pruned_once_unused()
     assert_nothing_to_do(&account, &aws, &deployment).await;
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_unchanged(&aws).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -322,6 +323,8 @@ async fn a_validation_record_that_another_certificate_needs_stays() {
         let option = options.find(|option| option.domain_name().ends_with("shop.example.com")).unwrap();
         let shared = option.resource_record().unwrap().name().trim_end_matches('.').to_owned();
         assert!(record(&aws, &shared, RrType::Cname).await.is_some(), "{names:?}");
+        // The other certificate does not disturb the stack.
+        assert_nothing_to_do(&account, &aws, &deployment).await;
         until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
         assert!(record(&aws, &shared, RrType::Cname).await.is_some(), "{names:?}");
         assert!(record(&aws, "shop.example.com", RrType::A).await.is_none(), "{names:?}");
