@@ -383,35 +383,3 @@ async fn an_instance_whose_launch_was_lost_in_one_zone_does_not_exist_twice() {
     let items = rehearsal.account().inventory();
     assert_eq!(items.iter().filter(|item| item.kind == "AWS::EC2::Instance").count(), 1, "{items:?}");
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_stack_whose_instance_somebody_terminates_is_destroyed_without_consent() {
-    let rehearsal = rehearsal(INSTANCE_ONLY);
-    deployed(&rehearsal, INSTANCE_ONLY).await;
-    let request = json!({ "stack": "shop", "action": "destroy" });
-    let refused = run(&rehearsal, request.clone()).await;
-    assert_eq!((refused.result(), changes(&refused)), (Outcome::Failed, Vec::new()), "its disk has data");
-    cause(&rehearsal, "instance-terminated");
-    let destroyed = run(&rehearsal, request).await;
-    assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
-    assert_eq!(resources(&rehearsal), Vec::<String>::new());
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_instance_of_another_stack_keeps_its_profile_while_one_is_repaired() {
-    let rehearsal = rehearsal(INSTANCE_ONLY);
-    deployed(&rehearsal, &with(INSTANCE_ONLY, "stack: shop", "stack: other")).await;
-    deployed(&rehearsal, INSTANCE_ONLY).await;
-    cause(&rehearsal, "instance-profile-detached");
-    let repaired = redeploy(&rehearsal).await;
-    assert!(repaired.succeeded(), "{:?}", repaired.error());
-    let ec2 = Client::new(rehearsal.sdk());
-    let found = ec2.describe_iam_instance_profile_associations().send().await.unwrap();
-    let associations = found.iam_instance_profile_associations().iter();
-    let live = associations.filter(|it| it.state().is_some_and(|state| state.as_str() == "associated"));
-    let mut profiles: Vec<&str> =
-        live.filter_map(|it| it.iam_instance_profile()?.arn()?.rsplit('/').next()).collect();
-    profiles.sort_unstable();
-    let expected = ["other", "shop"].map(|stack| format!("stackdrop-{stack}-instance-eu-central-1"));
-    assert_eq!(profiles, expected);
-}

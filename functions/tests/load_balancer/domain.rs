@@ -171,6 +171,19 @@ async fn an_unreadable_zone_is_a_problem_in_a_plan_and_an_error_in_a_deletion() 
     assert_eq!(stays.name(), "Denied", "the zone may contain an alias record");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_deployment_could_not_prune_is_pruned_with_its_records() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
+    let with_domain = deployment["spec"].clone();
+    let mut deployment = next(&deployment, "stack: shop\nservices: { web: { image: web } }");
+    deployment["baseline"]["spec"] = deployment["spec"].clone();
+    deployment["baseline"]["unpruned"] = json!(true);
+    deployment["baseline"]["unprunedSpec"] = with_domain;
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_unchanged(&aws).await;
+}
+
 /// The domain, and a host of a route.
 const HOSTS: &str = "
 stack: shop
