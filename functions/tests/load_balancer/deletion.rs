@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, FixedResponseActionConfig, PathPatternConditionConfig, ProtocolEnum,
-    RuleCondition, Tag, TargetDescription,
+    RuleCondition, Tag, TargetDescription, TargetTypeEnum,
 };
 use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
 use serde_json::{Value, json};
@@ -143,6 +143,24 @@ async fn a_load_balancer_that_the_stack_does_not_manage_is_left_alone() {
     let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
     assert_eq!(deletion, json!({ "found": 0, "remaining": [] }));
     assert_eq!(writes(&account).len(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_group_of_another_stack_with_a_similar_name_has_lost_no_tag() {
+    let (account, aws, deployment) = deployed(GIVEN).await;
+    let vpc = deployment["outputs"]["network"]["vpc"].as_str().unwrap();
+    let call = aws.elb().create_target_group().name("shop-two-web").target_type(TargetTypeEnum::Ip);
+    let call = call.protocol(ProtocolEnum::Http).port(80).vpc_id(vpc);
+    let tag = Tag::builder().key("stackdrop:stack").value("shop-two").build();
+    call.tags(tag).send().await.unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let mut deployment = next(&deployment, GIVEN);
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    deployment["destroying"] = json!(true);
+    assert_eq!(problems(&aws, &deployment).await, "[]");
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    let kept: Vec<_> = groups(&aws).await.into_iter().filter_map(|group| group.target_group_name).collect();
+    assert_eq!(kept, ["shop-two-web"]);
 }
 
 /// Creates a load balancer without tags, with a security group of its own, in the stack's subnets.
