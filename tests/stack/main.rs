@@ -32,6 +32,7 @@ mod flow_logs; // flow logs of the VPC
 mod follow_ups; // what follows in one component from a change in another is in the plan
 mod idempotency; // a component applied or deleted twice
 mod installation; // an installation that runs by itself: uploads, the schedule, the Step Functions API
+mod instances; // what people and AWS do to the EC2 instance: its data, its profile, and its agent
 mod interrupted; // stopped executions are rolled back
 mod large_specs; // the workflow's state stays below Step Functions' limit, also in a rollback
 mod late_events; // events of the bucket that come late, or not at all

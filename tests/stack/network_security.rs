@@ -1,18 +1,20 @@
 //! Security properties of the network, egress and instance, as they are in the account after a deployment.
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, HttpTokensState};
+use aws_sdk_ec2::types::{Filter, HttpTokensState, VolumeType};
 
 use crate::updates_network::INSTANCE_ONLY;
 use crate::{changes, deployed, rehearsal};
 
 #[tokio::test(start_paused = true)]
-async fn the_root_disk_is_encrypted() {
+async fn the_root_disk_is_encrypted_and_as_large_as_the_spec_has_it() {
     let rehearsal = rehearsal(INSTANCE_ONLY);
     deployed(&rehearsal, INSTANCE_ONLY).await;
     let found = Client::new(rehearsal.sdk()).describe_volumes().send().await.unwrap();
     assert_eq!(found.volumes().len(), 1);
-    assert_eq!(found.volumes()[0].encrypted(), Some(true));
+    let disk = &found.volumes()[0];
+    assert_eq!((disk.encrypted(), disk.size()), (Some(true), Some(20)));
+    assert_eq!(disk.volume_type(), Some(&VolumeType::Gp3));
 }
 
 #[tokio::test(start_paused = true)]

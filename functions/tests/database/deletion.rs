@@ -35,7 +35,10 @@ async fn a_database_without_a_baseline_is_deleted_without_a_snapshot() {
 async fn a_database_with_a_baseline_is_deleted_with_a_final_snapshot() {
     let (account, aws, mut deployment) = deployed(SPEC).await;
     next(&mut deployment);
+    let before = account.calls();
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    let made = writes_since(&account, before).into_iter().filter(|call| call == "rds:DeleteDBInstance");
+    assert_eq!(made.count(), 1, "it is requested once");
     let snapshots: Vec<_> =
         account.inventory().into_iter().filter(|item| item.kind == "AWS::RDS::DBSnapshot").collect();
     assert_eq!(snapshots.len(), 1, "{snapshots:?}");
@@ -58,8 +61,11 @@ async fn a_protected_database_is_not_deleted_when_the_spec_drops_it() {
     let deleted = ["instance", "subnet-group", "parameter-group (shop-postgres16)"]
         .map(|resource| json!({ "verb": "delete", "resource": resource }));
     assert_eq!(plan["changes"], json!(deleted));
-    let error = act(&aws, NAME, "apply", &dropped).await.unwrap_err();
-    assert!(matches!(&error, StepError::InvalidSpec(_)), "{error}");
+    // Somebody may turn it on after the step.
+    for action in ["apply", "prune"] {
+        let error = act(&aws, NAME, action, &dropped).await.unwrap_err();
+        assert!(matches!(&error, StepError::InvalidSpec(_)), "{action}: {error}");
+    }
     let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
     assert_eq!(deletion["found"], 3);
     assert!(
@@ -123,6 +129,14 @@ async fn a_database_that_is_still_being_created_is_deleted_without_a_snapshot() 
     next(&mut deployment);
     later(20).await;
     assert_eq!(instance(&aws).await.unwrap().db_instance_status(), Some("creating"));
+    // The spec has a final snapshot, so nothing has to be agreed to.
+    deployment["consent"] = json!({});
+    deployment["destroying"] = json!(true);
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    assert_eq!(plan["problems"], json!([]));
+    let effect = &plan["effects"][0];
+    assert_eq!(effect["kind"], "cannot-be-undone");
+    assert_eq!(effect["what"], "deletes RDS instance shop-database; its data stays in its automated backups");
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(kept(&account), Vec::<String>::new());
 }
@@ -168,4 +182,24 @@ async fn a_database_that_an_earlier_deployment_could_not_prune_is_deleted_with_i
     deployment["consent"] = json!({});
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(kept(&account), ["AWS::RDS::DBSnapshot"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_somebody_is_deleting_needs_no_consent_and_is_waited_for() {
+    let (account, aws, mut deployment) = deployed(SPEC).await;
+    deployment["spec"]["database"]["finalSnapshot"] = json!(false);
+    next(&mut deployment);
+    let delete = aws.rds().delete_db_instance().db_instance_identifier("shop-database");
+    delete.skip_final_snapshot(true).send().await.unwrap();
+    later(10).await;
+    deployment["consent"] = json!({});
+    deployment["destroying"] = json!(true);
+    let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+    assert_eq!(plan["problems"], json!([]));
+    assert!(plan["effects"].as_array().is_none_or(Vec::is_empty), "{plan}");
+    let before = account.calls();
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    let made = writes_since(&account, before);
+    assert!(!made.contains(&"rds:DeleteDBInstance".to_owned()), "{made:?}");
+    assert_eq!(existing(&account), Vec::<String>::new());
 }

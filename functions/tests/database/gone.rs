@@ -6,7 +6,8 @@ use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Account, Seed};
 
 use super::{
-    NAME, SPEC, deployed, existing, instance, later, next, prepared, wait_until_stable, writes_since,
+    NAME, SPEC, create_other, deployed, existing, instance, later, next, prepared, untag, wait_until_stable,
+    writes_since,
 };
 use crate::common::{act, apply, until_done};
 
@@ -217,4 +218,115 @@ async fn a_snapshot_that_is_absent_too_large_or_being_taken_is_a_problem() {
     deployment["spec"]["database"]["storage"] = json!(20);
     let large = problems(&aws, &deployment).await;
     assert!(large[0].contains("needs 40 GiB") && large[0].contains("to 40 or more"), "{large:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_that_no_longer_names_a_snapshot_does_not_ask_for_an_empty_database() {
+    let (account, aws, mut deployment) = gone().await;
+    deployment["baseline"]["spec"]["database"]["restoreFrom"] = json!("an-older-one");
+    let found = problems(&aws, &deployment).await;
+    assert!(found.len() == 1 && found[0].contains("shop-database is gone"), "{found:?}");
+    let before = account.calls();
+    let error = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err();
+    assert!(matches!(&error, StepError::Gone(_)), "{error:?}");
+    assert_eq!(writes_since(&account, before), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshots_and_backups_of_other_databases_are_no_data_of_this_one() {
+    let (account, aws, deployment) = gone().await;
+    create_other(&aws).await;
+    account.seed(&Seed::DatabaseSnapshot {
+        name: "theirs".into(),
+        version: "16".into(),
+        kms_key: Some(KEY.into()),
+        tags: [].into(),
+    });
+    let found = problems(&aws, &deployment).await;
+    assert!(found[0].contains("the newest snapshot is shop-database-last ("), "{found:?}");
+    assert!(!found[0].contains("automated backups"), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_the_spec_names_already_is_not_proposed() {
+    let (_account, aws, mut deployment) = gone().await;
+    deployment["spec"]["database"]["restoreFrom"] = json!("shop-database-last");
+    deployment["baseline"]["spec"] = deployment["spec"].clone();
+    let found = problems(&aws, &deployment).await;
+    assert!(!found[0].contains("set database.restoreFrom"), "{found:?}");
+    assert!(found[0].contains("; restore shop-database-last again (`stackdrop deploy"), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_lost_its_tag_is_named_beside_a_database_that_is_gone() {
+    let (_account, aws, mut deployment) = deployed(SPEC).await;
+    next(&mut deployment);
+    untag(&aws, instance(&aws).await.unwrap().db_instance_arn().unwrap()).await;
+    let found = problems(&aws, &deployment).await;
+    let is_named = found.len() == 1 && found[0].contains("RDS instance shop-database exists but is not");
+    assert!(is_named, "it is not gone: {found:?}");
+
+    let (_account, aws, deployment) = gone().await;
+    let groups = aws.rds().describe_db_subnet_groups().db_subnet_group_name("shop-database").send().await;
+    untag(&aws, groups.unwrap().db_subnet_groups()[0].db_subnet_group_arn().unwrap()).await;
+    let found = problems(&aws, &deployment).await;
+    let [gone, group] = &found[..] else { panic!("two problems: {found:?}") };
+    assert!(gone.contains("shop-database is gone") && group.contains("DB subnet group"), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_somebody_still_deletes_is_replaced_once_it_is_gone() {
+    let (_account, aws, mut deployment) = deployed(SPEC).await;
+    next(&mut deployment);
+    let delete = aws.rds().delete_db_instance().db_instance_identifier("shop-database");
+    delete.skip_final_snapshot(true).send().await.unwrap();
+    later(10).await;
+    deployment["consent"] = json!({ "emptyDatabase": "shop-database" });
+    let waiting = act(&aws, NAME, "apply", &deployment).await.unwrap_err();
+    let awaits = |what: &str| what.contains("the deletion of the previous RDS instance shop-database");
+    assert!(matches!(&waiting, StepError::Pending(what) if awaits(what)), "{waiting}");
+    apply(&aws, &[NAME], &mut deployment).await;
+    later(20).await;
+    assert_eq!(instance(&aws).await.unwrap().db_instance_status(), Some("creating"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_database_is_from_its_creation_on_as_the_spec_has_it() {
+    let (_account, aws, mut deployment) = gone().await;
+    let database = &mut deployment["spec"]["database"];
+    database["restoreFrom"] = json!("shop-database-last");
+    database["class"] = json!("db.t4g.medium");
+    database["backupDays"] = json!(9);
+    database["multiAz"] = json!(true);
+    apply(&aws, &[NAME], &mut deployment).await;
+    later(20).await;
+    let db = instance(&aws).await.unwrap();
+    assert_eq!(db.db_instance_status(), Some("creating"));
+    assert_eq!((db.db_instance_class(), db.multi_az()), (Some("db.t4g.medium"), Some(true)));
+    assert_eq!(db.backup_retention_period(), Some(9));
+    assert_eq!((db.publicly_accessible(), db.deletion_protection()), (Some(false), Some(false)));
+    assert_eq!((db.copy_tags_to_snapshot(), db.auto_minor_version_upgrade()), (Some(true), Some(true)));
+    // Otherwise, RDS would charge for Extended Support one day.
+    assert_eq!(db.engine_lifecycle_support(), Some("open-source-rds-extended-support-disabled"));
+    assert_eq!(db.db_parameter_groups()[0].db_parameter_group_name(), Some("shop-postgres16"));
+    let group = deployment["outputs"]["securityGroups"]["database"].as_str();
+    assert_eq!(db.vpc_security_groups().len(), 1);
+    assert_eq!(db.vpc_security_groups()[0].vpc_security_group_id(), group);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_snapshot_of_a_night_can_be_restored() {
+    let (_account, aws, mut deployment) = deployed(SPEC).await;
+    next(&mut deployment);
+    later(2 * 86_400).await;
+    let delete = aws.rds().delete_db_instance().db_instance_identifier("shop-database");
+    delete.skip_final_snapshot(true).delete_automated_backups(false).send().await.unwrap();
+    later(1800).await;
+    let snapshots = aws.rds().describe_db_snapshots().snapshot_type("automated").send().await.unwrap();
+    let name = snapshots.db_snapshots()[0].db_snapshot_identifier().unwrap();
+    assert!(name.starts_with("rds:shop-database-2026-01-0"), "{name}");
+    deployment["spec"]["database"]["restoreFrom"] = json!(name);
+    assert_eq!(problems(&aws, &deployment).await, Vec::<String>::new());
+    apply(&aws, &[NAME], &mut deployment).await;
+    assert_eq!(deployment["outputs"][NAME]["restoring"], json!(true));
 }

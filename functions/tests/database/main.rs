@@ -81,6 +81,22 @@ async fn instance(aws: &Aws) -> Option<DbInstance> {
     call.send().await.ok().and_then(|response| response.db_instances().first().cloned())
 }
 
+/// Creates another database, `other`, in the stack's subnets, and waits until it is available.
+async fn create_other(aws: &Aws) {
+    let call = aws.rds().create_db_instance().db_instance_identifier("other").engine("postgres");
+    let call = call.db_subnet_group_name("shop-database").db_instance_class("db.t4g.micro");
+    let call = call.engine_version("16").storage_type("gp3").storage_encrypted(true).allocated_storage(20);
+    call.manage_master_user_password(true).master_username("theirs").send().await.unwrap();
+    later(1800).await;
+}
+
+/// Removes the stack's tag from a resource of RDS.
+async fn untag(aws: &Aws, arn: &str) {
+    let call = aws.rds().remove_tags_from_resource().resource_name(arn).tag_keys("stackdrop:stack");
+    call.send().await.unwrap();
+    later(5).await;
+}
+
 fn writes_since(account: &Account, before: usize) -> Vec<String> {
     account.call_log().iter().skip(before).filter(|call| call.writes).map(Call::name).collect()
 }

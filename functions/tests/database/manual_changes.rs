@@ -7,7 +7,10 @@ use stackdrop_functions::{Aws, handle};
 use stackdrop_simulator::{Account, Fault, FaultKind, Incident, When};
 
 use crate::common::{act, apply, until_done};
-use crate::{NAME, SPEC, deployed, instance, later, next, prepared, wait_until_stable, writes_since};
+use crate::{
+    NAME, SPEC, create_other, deployed, instance, later, next, prepared, untag, wait_until_stable,
+    writes_since,
+};
 
 /// A deployed database that is the baseline of the next deployment, without deletion protection.
 async fn unprotected(spec: &str) -> (Account, Aws, Value) {
@@ -46,8 +49,12 @@ async fn a_security_group_that_somebody_gives_the_database_is_taken_away() {
     assert_eq!(changes[0]["fields"][0]["to"], json!(ours), "{changes}");
     assert!(changes[0]["fields"][0]["from"].as_str().unwrap().contains(&theirs), "{changes}");
     until_done(&aws, NAME, "apply", &deployment).await.unwrap();
-    wait_until_stable(&aws, &mut deployment).await;
     // RDS shows a group that it is removing for a while.
+    later(20).await;
+    assert_eq!(groups(&instance(&aws).await.unwrap()).len(), 2);
+    let (changes, ..) = planned(&aws, &deployment).await;
+    assert_eq!(changes, json!([{ "verb": "wait", "resource": "instance" }]));
+    wait_until_stable(&aws, &mut deployment).await;
     later(600).await;
     assert_eq!(groups(&instance(&aws).await.unwrap()), [ours.as_str()]);
     assert_nothing_to_do(&aws, &deployment).await;
@@ -154,7 +161,8 @@ async fn a_change_that_rds_is_making_is_awaited_and_not_made_again() {
         assert_eq!(changes, json!([{ "verb": "wait", "resource": "instance" }]), "{field}");
         assert_eq!(problems, json!([]), "{field}");
         let before = account.calls();
-        until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+        // Only the step that needs the database waits for it.
+        act(&aws, NAME, "apply", &deployment).await.unwrap();
         assert_eq!(writes_since(&account, before), Vec::<String>::new(), "{field}");
         wait_until_stable(&aws, &mut deployment).await;
     }
@@ -163,7 +171,7 @@ async fn a_change_that_rds_is_making_is_awaited_and_not_made_again() {
 #[tokio::test(start_paused = true)]
 async fn parameter_groups_of_others_with_a_similar_name_are_left_alone() {
     let (_account, aws, deployment) = unprotected(SPEC).await;
-    for name in ["shop-postgres-custom", "shop-postgres16-old"] {
+    for name in ["shop-postgres", "shop-postgres-custom", "shop-postgres16-old"] {
         let call = aws.rds().create_db_parameter_group().db_parameter_group_name(name);
         call.db_parameter_group_family("postgres16").description("by hand").send().await.unwrap();
     }
@@ -177,11 +185,13 @@ async fn conclude_changes_no_database_without_the_stacks_tag() {
     apply(&aws, &[NAME], &mut deployment).await;
     wait_until_stable(&aws, &mut deployment).await;
     let db = instance(&aws).await.unwrap();
-    let untag = aws.rds().remove_tags_from_resource().resource_name(db.db_instance_arn().unwrap());
-    untag.tag_keys("stackdrop:stack").send().await.unwrap();
-    later(5).await;
+    untag(&aws, db.db_instance_arn().unwrap()).await;
     let before = account.calls();
     handle("conclude", json!({ "deployment": deployment }), &aws).await.unwrap();
+    // Nor does a rotation.
+    deployment["started"] = json!("2026-06-01T00:00:00Z");
+    let refused = act(&aws, NAME, "rotate", &deployment).await.unwrap_err();
+    assert!(refused.to_string().contains("RDS instance shop-database does not exist"), "{refused}");
     let writes = writes_since(&account, before);
     assert!(
         !writes.iter().any(|call| call.starts_with("rds:") || call.starts_with("secretsmanager:")),
@@ -201,11 +211,7 @@ async fn a_failure_is_explained_with_the_events_of_this_database_of_a_whole_day(
     assert_eq!(account.cause(Incident::named("database-stopped").unwrap(), "shop"), ["shop-database"]);
     later(3 * 3600).await;
     // Another database, with newer events.
-    let call = aws.rds().create_db_instance().db_instance_identifier("other").engine("postgres");
-    let call = call.db_subnet_group_name("shop-database").db_instance_class("db.t4g.micro");
-    let call = call.engine_version("16").storage_type("gp3").storage_encrypted(true).allocated_storage(20);
-    call.manage_master_user_password(true).master_username("theirs").send().await.unwrap();
-    later(1800).await;
+    create_other(&aws).await;
     for _ in 0..4 {
         aws.rds().reboot_db_instance().db_instance_identifier("other").send().await.unwrap();
         later(900).await;
@@ -265,4 +271,31 @@ async fn a_database_that_rds_is_changing_stays_unprotected_and_the_deployment_sa
     let why = "it is modifying, so its deletion protection stays off until the next deployment";
     assert!(concluded["cause"].as_str().unwrap_or_default().contains(why), "{concluded}");
     assert_eq!(instance(&aws).await.unwrap().deletion_protection(), Some(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_the_storage_is_removed_while_the_storage_grows() {
+    let (account, aws, mut deployment) = unprotected(SPEC).await;
+    deployment["spec"]["database"]["storage"] = json!(40);
+    deployment["spec"]["database"]["maxStorage"] = Value::Null;
+    let before = account.calls();
+    until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+    assert_eq!(writes_since(&account, before), ["rds:ModifyDBInstance"]);
+    wait_until_stable(&aws, &mut deployment).await;
+    assert_eq!(instance(&aws).await.unwrap().allocated_storage(), Some(40));
+    assert_nothing_to_do(&aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_names_the_field_that_does_not_change_and_the_log_of_an_upgrade() {
+    let (_account, aws, deployment) = unprotected(SPEC).await;
+    for (field, value, is_upgrade) in [("backupDays", json!(9), false), ("version", json!("17"), true)] {
+        let mut deployment = deployment.clone();
+        deployment["spec"]["database"][field] = value;
+        let waiting = act(&aws, NAME, "wait-until-stable", &deployment).await.unwrap_err();
+        assert_eq!(waiting.name(), "Stalled", "{waiting}");
+        let text = waiting.to_string();
+        assert!(text.contains(&format!("RDS instance shop-database to show its new {field}")), "{text}");
+        assert_eq!(text.contains("pg_upgrade_precheck.log"), is_upgrade, "{text}");
+    }
 }

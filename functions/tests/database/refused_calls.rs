@@ -1,5 +1,6 @@
 //! Calls that RDS refuses for a while: they are made again, and nothing is created twice.
 
+use serde_json::json;
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Account, Fault, FaultKind, When};
 
@@ -151,5 +152,19 @@ async fn what_disappears_while_it_is_read_or_deleted_is_no_failure() {
         let done = until_done(&aws, NAME, action, &deployment).await;
         assert!(done.is_ok(), "{operation} {code}: {done:?}");
         assert_eq!(account.strikes().len(), 1, "{operation} {code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_change_of_the_storage_that_rds_refuses_is_explained_by_its_lock() {
+    for (field, value, is_locked) in [("storage", json!(40), true), ("class", json!("db.t4g.medium"), false)]
+    {
+        let (account, aws, mut deployment) = deployed(SPEC).await;
+        next(&mut deployment);
+        deployment["spec"]["database"][field] = value;
+        refuse_once(&account, "ModifyDBInstance", ("InvalidParameterCombination", "not now"));
+        let told = until_done(&aws, NAME, "apply", &deployment).await.unwrap_err().chain();
+        assert!(told.contains(&format!("updating {field} of RDS instance shop-database")), "{told}");
+        assert_eq!(told.contains("six hours after the last one"), is_locked, "{told}");
     }
 }

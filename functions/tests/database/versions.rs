@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stackdrop_functions::Aws;
 use stackdrop_simulator::Incident;
 
-use crate::common::{act, until_done};
+use crate::common::{self, act, aws, deployment, until_done};
 use crate::{NAME, SPEC, deployed, instance, later, next, wait_until_stable};
 
 /// The plan of a deployment with this version: its changes, and the reasons of its problems.
@@ -57,4 +57,25 @@ async fn an_upgrade_that_rds_does_not_make_in_one_step_is_a_problem() {
     assert_eq!(problems, ["database.version cannot be changed from 16.12 to 17.6 in one step"]);
     let (_, problems) = planned(&aws, &deployment, "17.8").await;
     assert_eq!(problems, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_database_of_a_version_that_rds_soon_gives_up_is_a_warning_until_the_last_day() {
+    let account = common::account();
+    let aws = aws(&account);
+    // RDS ends the standard support of PostgreSQL 14 on 2027-02-28.
+    for (day, warns, is_refused) in [
+        ("2026-08-01", false, false),
+        ("2026-10-01", true, false),
+        ("2027-02-27", true, false),
+        ("2027-03-02", false, true),
+    ] {
+        let mut deployment = deployment(&SPEC.replace("'16'", "'14'"));
+        deployment["started"] = json!(format!("{day}T00:00:00Z"));
+        let plan = act(&aws, NAME, "plan", &deployment).await.unwrap();
+        let (warnings, problems) = (plan["warnings"].to_string(), plan["problems"].to_string());
+        assert_eq!(warnings.contains("RDS supports PostgreSQL 14 until 2027-02-28"), warns, "{day}: {plan}");
+        let refusal = "RDS ended its standard support of PostgreSQL 14 on 2027-02-28";
+        assert_eq!(problems.contains(refusal), is_refused, "{day}: {plan}");
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, FixedResponseActionConfig, PathPatternConditionConfig, ProtocolEnum,
-    RuleCondition, Tag, TargetDescription,
+    RuleCondition, Tag, TargetDescription, TargetTypeEnum,
 };
 use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use stackdrop_functions::Aws;
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::Incident;
 
-use crate::common::{act, until_done, writes};
+use crate::common::{act, apply, until_done, writes};
 use crate::{
     CERTIFICATE, DOMAIN, GIVEN, NAME, assert_nothing_to_do, changes, deployed, groups, https, inventory,
     next, prepared, problems, put_record, stable,
@@ -45,6 +45,32 @@ async fn a_target_registered_by_hand_does_not_keep_a_deleted_services_target_gro
     until_done(&aws, NAME, "prune", &deployment).await.unwrap();
     assert_eq!(groups(&aws).await.len(), 1);
     assert_nothing_to_do(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_target_group_of_a_deleted_service_stays_only_while_a_rule_of_others_uses_it() {
+    for is_used in [true, false] {
+        let (account, aws, deployment) = deployed(GIVEN).await;
+        let api = deployment["outputs"]["loadBalancer"]["targetGroups"]["api"].as_str().unwrap();
+        let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(api).build();
+        let response = FixedResponseActionConfig::builder().status_code("200").build();
+        let response =
+            Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(response).build();
+        let path = PathPatternConditionConfig::builder().values("/theirs").build();
+        let condition = RuleCondition::builder().field("path-pattern").path_pattern_config(path).build();
+        let call = aws.elb().create_rule().listener_arn(https(&aws, &deployment).await).priority(7);
+        let call = call.conditions(condition).actions(if is_used { forward } else { response });
+        call.send().await.unwrap();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let kept: Vec<&str> = GIVEN.lines().filter(|line| !line.contains("api:")).collect();
+        let deployment = stable(next(&deployment, &kept.join("\n")));
+        let planned = changes(&aws, &deployment).await;
+        assert_eq!(planned.contains(&"delete target-group/api".to_owned()), !is_used, "{planned:?}");
+        until_done(&aws, NAME, "apply", &deployment).await.unwrap();
+        until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+        assert_eq!(groups(&aws).await.len(), if is_used { 2 } else { 1 });
+        assert_nothing_to_do(&account, &aws, &deployment).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,6 +145,24 @@ async fn a_load_balancer_that_the_stack_does_not_manage_is_left_alone() {
     assert_eq!(writes(&account).len(), before);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_target_group_of_another_stack_with_a_similar_name_has_lost_no_tag() {
+    let (account, aws, deployment) = deployed(GIVEN).await;
+    let vpc = deployment["outputs"]["network"]["vpc"].as_str().unwrap();
+    let call = aws.elb().create_target_group().name("shop-two-web").target_type(TargetTypeEnum::Ip);
+    let call = call.protocol(ProtocolEnum::Http).port(80).vpc_id(vpc);
+    let tag = Tag::builder().key("stackdrop:stack").value("shop-two").build();
+    call.tags(tag).send().await.unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let mut deployment = next(&deployment, GIVEN);
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+    deployment["destroying"] = json!(true);
+    assert_eq!(problems(&aws, &deployment).await, "[]");
+    until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
+    let kept: Vec<_> = groups(&aws).await.into_iter().filter_map(|group| group.target_group_name).collect();
+    assert_eq!(kept, ["shop-two-web"]);
+}
+
 /// Creates a load balancer without tags, with a security group of its own, in the stack's subnets.
 async fn create_theirs(aws: &Aws, deployment: &Value, name: &str) -> String {
     let network = &deployment["outputs"]["network"];
@@ -150,11 +194,10 @@ async fn a_load_balancer_without_tags_is_the_stacks_own_if_it_has_the_stacks_sec
     assert_eq!(writes(&account).len(), before);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_certificate_that_another_load_balancer_uses_is_told() {
-    let (_account, aws, deployment) = deployed(DOMAIN).await;
-    let theirs = create_theirs(&aws, &deployment, "theirs").await;
-    let ours = crate::listeners(&aws, &deployment).await[&443].certificates()[0].clone();
+/// Lets another load balancer use the stack's certificate. Returns that load balancer's ARN.
+async fn share_certificate(aws: &Aws, deployment: &Value) -> String {
+    let theirs = create_theirs(aws, deployment, "theirs").await;
+    let ours = crate::listeners(aws, deployment).await[&443].certificates()[0].clone();
     let response = FixedResponseActionConfig::builder().status_code("200").build();
     let action =
         Action::builder().r#type(ActionTypeEnum::FixedResponse).fixed_response_config(response).build();
@@ -162,6 +205,28 @@ async fn a_certificate_that_another_load_balancer_uses_is_told() {
     let call = call.protocol(ProtocolEnum::Https).certificates(ours);
     let call = call.ssl_policy("ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09").default_actions(action);
     call.send().await.unwrap();
+    theirs
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_of_an_earlier_domain_stays_while_another_load_balancer_uses_it() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
+    share_certificate(&aws, &deployment).await;
+    let mut deployment = next(&deployment, &DOMAIN.replace("shop.example.com", "store.example.com"));
+    apply(&aws, &[NAME], &mut deployment).await;
+    // By then, ACM no longer reports that the stack's own load balancer uses it.
+    tokio::time::advance(Duration::from_hours(1)).await;
+    let pruned = until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_eq!(pruned["remaining"], json!([]));
+    let certificates = inventory(&account).into_iter().filter(|item| item.contains("Certificate"));
+    assert_eq!(certificates.count(), 2);
+    assert_nothing_to_do(&account, &aws, &deployment).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_another_load_balancer_uses_is_told() {
+    let (_account, aws, deployment) = deployed(DOMAIN).await;
+    let theirs = share_certificate(&aws, &deployment).await;
     let deletion = act(&aws, NAME, "delete", &deployment).await.unwrap();
     assert!(deletion["remaining"].to_string().contains("certificate"), "{deletion}");
     // By then, AWS has released everything else.

@@ -96,6 +96,7 @@ async fn a_new_domain_gets_a_certificate_and_the_old_one_is_pruned_once_unused()
     assert_nothing_to_do(&account, &aws, &deployment).await;
     until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
     assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_unchanged(&aws).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,6 +169,19 @@ async fn an_unreadable_zone_is_a_problem_in_a_plan_and_an_error_in_a_deletion() 
     assert!(matches!(refused, StepError::InvalidSpec(_)), "{refused:?}");
     let stays = act(&aws, NAME, "delete", &deployment).await.unwrap_err();
     assert_eq!(stays.name(), "Denied", "the zone may contain an alias record");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_deployment_could_not_prune_is_pruned_with_its_records() {
+    let (account, aws, deployment) = deployed(DOMAIN).await;
+    let with_domain = deployment["spec"].clone();
+    let mut deployment = next(&deployment, "stack: shop\nservices: { web: { image: web } }");
+    deployment["baseline"]["spec"] = deployment["spec"].clone();
+    deployment["baseline"]["unpruned"] = json!(true);
+    deployment["baseline"]["unprunedSpec"] = with_domain;
+    until_done(&aws, NAME, "prune", &deployment).await.unwrap();
+    assert_eq!(inventory(&account), Vec::<String>::new());
+    assert_zone_is_unchanged(&aws).await;
 }
 
 /// The domain, and a host of a route.
@@ -322,6 +336,8 @@ async fn a_validation_record_that_another_certificate_needs_stays() {
         let option = options.find(|option| option.domain_name().ends_with("shop.example.com")).unwrap();
         let shared = option.resource_record().unwrap().name().trim_end_matches('.').to_owned();
         assert!(record(&aws, &shared, RrType::Cname).await.is_some(), "{names:?}");
+        // The other certificate does not disturb the stack.
+        assert_nothing_to_do(&account, &aws, &deployment).await;
         until_done(&aws, NAME, "await-deletion", &deployment).await.unwrap();
         assert!(record(&aws, &shared, RrType::Cname).await.is_some(), "{names:?}");
         assert!(record(&aws, "shop.example.com", RrType::A).await.is_none(), "{names:?}");

@@ -286,3 +286,19 @@ async fn listeners_and_rules_that_somebody_added_are_told_and_left_alone() {
     assert!(found.contains("the listener on port 80 of load balancer shop"), "{found}");
     assert!(!found.contains("8080"), "{found}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_tls_policy_of_the_spec_replaces_any_other() {
+    let policy = "ELBSecurityPolicy-TLS13-1-2-PQ-2025-09";
+    let spec = GIVEN.replace("loadBalancer:", &format!("loadBalancer:\n  tlsPolicy: {policy}"));
+    let (account, aws, deployment) = deployed(GIVEN).await;
+    let deployment = next(&deployment, &spec);
+    assert_put_right(&account, &aws, &deployment, &["update listener/https sslPolicy"]).await;
+    // A stricter one is left alone only if the spec names none.
+    let https = listeners(&aws, &deployment).await[&443].clone();
+    assert_eq!(https.ssl_policy(), Some(policy));
+    let call = aws.elb().modify_listener().listener_arn(https.listener_arn().unwrap());
+    call.ssl_policy("ELBSecurityPolicy-TLS13-1-3-PQ-2025-09").send().await.unwrap();
+    assert_put_right(&account, &aws, &deployment, &["update listener/https sslPolicy"]).await;
+    assert_eq!(listeners(&aws, &deployment).await[&443].ssl_policy(), Some(policy));
+}

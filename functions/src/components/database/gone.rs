@@ -155,6 +155,19 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_backup_is_the_one_that_ends_last() {
+        use aws_sdk_rds::types::RestoreWindow;
+        let backup = |arn: &str| DbInstanceAutomatedBackup::builder().db_instance_automated_backups_arn(arn);
+        let ending = |arn: &str, latest: i64| {
+            let window = RestoreWindow::builder().latest_time(DateTime::from_secs(latest)).build();
+            backup(arn).restore_window(window).build()
+        };
+        let all = [ending("older", 1), ending("newest", 3), ending("old", 2), backup("being-taken").build()];
+        assert_eq!(newest_backup(&all).map(|(arn, _)| arn), Some("newest"));
+        assert_eq!(newest_backup(&all[3..]), None);
+    }
+
+    #[test]
     fn what_remains_is_named_with_its_time() {
         let (backup, made) = (DateTime::from_secs(1_767_225_600), Some(1_767_229_200));
         assert_eq!(

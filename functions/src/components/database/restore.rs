@@ -175,6 +175,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_keeps_a_snapshot_from_being_restored_is_named_alone() {
+        let text = "stack: shop\ndatabase: { version: '16', class: db.t4g.small, storage: 20, name: orders }";
+        let spec = stackdrop_specs::Spec::read(text.as_bytes()).unwrap().database.unwrap();
+        let fitting = || {
+            let snapshot = DbSnapshot::builder().status("available").engine(POSTGRES).engine_version("16.9");
+            snapshot.encrypted(true).allocated_storage(20)
+        };
+        for (snapshot, expected) in [
+            (fitting(), None),
+            (fitting().allocated_storage(19), None),
+            (fitting().allocated_storage(21), Some("needs 21 GiB, more than database.storage 20")),
+            (fitting().status("failed"), Some("cannot be restored: it is failed")),
+            (fitting().encrypted(false), Some("is not encrypted")),
+            (fitting().engine_version("17.2"), Some("has PostgreSQL 17.2, not database.version 16")),
+            // Nothing else counts then.
+            (
+                fitting().engine("mysql").engine_version("8.0").encrypted(false),
+                Some("is one of mysql, not of PostgreSQL"),
+            ),
+        ] {
+            let found = misfits(&spec, "last", &snapshot.build());
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{expected:?}: {found:?}");
+            let is_named = expected.is_none_or(|expected| found[0].0.contains(expected));
+            assert!(is_named, "{expected:?}: {found:?}");
+        }
+    }
+
+    #[test]
     fn a_snapshot_is_shared_by_the_tag_of_its_stack_or_by_that_of_its_owner() {
         let shared = |key: &str, value: &str| is_shared("shop", &Tags::from([(key.into(), value.into())]));
         assert!(shared("stackdrop:stack", "shop"));

@@ -171,3 +171,23 @@ async fn start(work: &Work<'_>, arn: &str, token: String) -> Result<(), StepErro
     tracing::info!(arn, "Rotation of the database's password started.");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_that_somebody_turned_off_has_no_rules() {
+        let days = || RotationRulesType::builder().automatically_after_days(7);
+        for (enabled, given, expected) in [
+            (true, days(), "every 7 days"),
+            (false, days(), "(none)"),
+            // Secrets Manager also reports the days of an expression.
+            (true, days().schedule_expression("rate(7 days)"), "rate(7 days)"),
+            (true, RotationRulesType::builder(), "(none)"),
+        ] {
+            let secret = DescribeSecretOutput::builder().rotation_enabled(enabled);
+            assert_eq!(rules(&secret.rotation_rules(given.build()).build()), expected, "{enabled}");
+        }
+    }
+}

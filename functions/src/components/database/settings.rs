@@ -267,3 +267,46 @@ pub(super) fn size(gib: u32) -> i32 {
 pub(super) fn shown(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "(none)".into(), |value| value.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(storage: u32) -> Database {
+        let text = format!(
+            "stack: shop\ndatabase: {{ version: '16', class: db.t4g.small, storage: {storage}, name: a }}"
+        );
+        stackdrop_specs::Spec::read(text.as_bytes()).unwrap().database.unwrap()
+    }
+
+    #[test]
+    fn every_change_that_waits_and_that_no_spec_has_is_named() {
+        let pending = PendingModifiedValues::builder()
+            .allocated_storage(40)
+            .engine_version("16.12")
+            .port(5433)
+            .iops(13_000)
+            .storage_throughput(600)
+            .ca_certificate_identifier("rds-ca-ecc384-g1")
+            .iam_database_authentication_enabled(true)
+            .build();
+        let db = |status: &str| {
+            let db = DbInstance::builder().db_instance_status(status).allocated_storage(20);
+            db.pending_modified_values(pending.clone()).build()
+        };
+        let all = [
+            "storage 40",
+            "version 16.12",
+            "port 5433",
+            "iops 13000",
+            "storage throughput 600",
+            "CA certificate rds-ca-ecc384-g1",
+            "IAM authentication true",
+        ];
+        assert_eq!(left_alone(&spec(20), &db("available")), all);
+        // The deployment's own change replaces the size that waits.
+        assert_eq!(left_alone(&spec(30), &db("available")), &all[1..]);
+        // RDS is making these changes: they do not wait.
+        assert_eq!(left_alone(&spec(20), &db("modifying")), Vec::<String>::new());
+    }
+}

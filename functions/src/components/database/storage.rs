@@ -153,3 +153,32 @@ pub(super) fn refusals(
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iops_are_named_from_400_gib_on_and_those_of_another_type_are_not_kept() {
+        let db = |gib: i32, kind: &str, iops: i32| {
+            let db = DbInstance::builder().db_instance_status("available").allocated_storage(gib);
+            db.storage_type(kind).iops(iops).storage_throughput(1000).build()
+        };
+        for (db, storage, wanted) in [
+            // Higher values of the same type, which somebody bought, stay.
+            (db(20, STORAGE_TYPE, 14_000), 399, (Some(399), false, None, None)),
+            (db(20, STORAGE_TYPE, 14_000), 400, (Some(400), false, Some(14_000), Some(1000))),
+            (db(400, "io2", 20_000), 400, (None, true, Some(IOPS), Some(THROUGHPUT))),
+            (db(399, "io2", 20_000), 399, (None, true, None, None)),
+        ] {
+            let text = format!(
+                "stack: shop\ndatabase: {{ version: '16', class: db.t4g.small, storage: {storage}, name: a }}"
+            );
+            let spec = stackdrop_specs::Spec::read(text.as_bytes()).unwrap().database.unwrap();
+            let (size, retyped, iops, throughput) = wanted;
+            let found: Vec<Setting> =
+                differences(&spec, &db, View::Planned).into_iter().map(|it| it.setting).collect();
+            assert_eq!(found, [Setting::Storage(Wanted { size, retyped, iops, throughput })], "{storage}");
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! PostgreSQL's versions: the differences between an instance and the spec, the target of an upgrade, and the end of RDS's
 //! support.
 
-use aws_sdk_rds::types::{DbEngineVersion, DbInstance, LifecycleSupportName, PendingModifiedValues};
+use aws_sdk_rds::types::{
+    DbEngineVersion, DbInstance, DbMajorEngineVersion, LifecycleSupportName, PendingModifiedValues,
+};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use stackdrop_specs::Database;
@@ -124,12 +126,16 @@ pub(super) async fn support_end(work: &Work<'_>, major: u32) -> Result<Option<Da
     let call = call.major_engine_version(major.to_string()).into_paginator().items().send();
     let majors: Vec<_> =
         call.try_collect().await.doing(format!("reading how long RDS supports PostgreSQL {major}"))?;
-    let mut lifecycles =
-        majors.iter().flat_map(aws_sdk_rds::types::DbMajorEngineVersion::supported_engine_lifecycles);
+    Ok(end_of_standard_support(&majors))
+}
+
+/// Extended Support, which costs extra, ends later.
+fn end_of_standard_support(majors: &[DbMajorEngineVersion]) -> Option<DateTime> {
+    let mut lifecycles = majors.iter().flat_map(DbMajorEngineVersion::supported_engine_lifecycles);
     let standard = lifecycles.find(|lifecycle| {
         lifecycle.lifecycle_support_name() == Some(&LifecycleSupportName::OpenSourceRdsStandardSupport)
     });
-    Ok(standard.and_then(|lifecycle| lifecycle.lifecycle_support_end_date().copied()))
+    standard.and_then(|lifecycle| lifecycle.lifecycle_support_end_date().copied())
 }
 
 /// Warns half a year before RDS's standard support of the instance's version ends, or refuses a new instance after it.
@@ -180,6 +186,25 @@ mod tests {
         let mut versions = vec!["16.10", "16.9", "9.6.24", "16.3-R2"];
         versions.sort_by_key(|version| numbers(version));
         assert_eq!(versions, ["9.6.24", "16.3-R2", "16.9", "16.10"]);
+    }
+
+    #[test]
+    fn the_end_of_the_standard_support_counts_in_whatever_order_rds_lists_it() {
+        use aws_sdk_rds::types::SupportedEngineLifecycle;
+        use aws_sdk_rds::types::builders::DbMajorEngineVersionBuilder;
+        let with = |major: DbMajorEngineVersionBuilder, name: LifecycleSupportName, end: i64| {
+            let end = DateTime::from_secs(end);
+            let lifecycle = SupportedEngineLifecycle::builder().lifecycle_support_name(name);
+            major.supported_engine_lifecycles(lifecycle.lifecycle_support_end_date(end).build())
+        };
+        let extended = with(
+            DbMajorEngineVersion::builder(),
+            LifecycleSupportName::OpenSourceRdsExtendedSupport,
+            2_000_000_000,
+        );
+        assert_eq!(end_of_standard_support(&[extended.clone().build()]), None);
+        let both = with(extended, LifecycleSupportName::OpenSourceRdsStandardSupport, 1_900_000_000);
+        assert_eq!(end_of_standard_support(&[both.build()]), Some(DateTime::from_secs(1_900_000_000)));
     }
 
     #[test]

@@ -85,3 +85,22 @@ async fn is_growing(work: &Work<'_>, volume: &str, to: u32) -> Result<bool, Step
     let changes = response.and_then(|response| response.volumes_modifications).unwrap_or_default();
     Ok(changes.iter().any(|change| change.target_size().is_some_and(|size| u32::try_from(size) == Ok(to))))
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::{EbsInstanceBlockDevice, InstanceBlockDeviceMapping};
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_somebody_attached_is_not_the_root_disk() {
+        let disk = |device: &str, volume: &str| {
+            let ebs = EbsInstanceBlockDevice::builder().volume_id(volume).build();
+            InstanceBlockDeviceMapping::builder().device_name(device).ebs(ebs).build()
+        };
+        let theirs = Instance::builder().block_device_mappings(disk("/dev/sdf", "vol-theirs"));
+        assert_eq!(root_volume(&theirs.clone().build()), None);
+        let both = theirs.block_device_mappings(disk("/dev/xvda", "vol-root")).build();
+        assert_eq!(root_volume(&both), Some("vol-root"));
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{ArchitectureType, Instance, InstanceTypeOffering, LocationType, ProcessorInfo};
+use aws_sdk_ec2::types::{
+    ArchitectureType, Instance, InstanceTypeInfo, InstanceTypeOffering, LocationType, ProcessorInfo,
+};
 use stackdrop_specs::Instance as Spec;
 
 use super::server::{self, type_of};
@@ -93,10 +95,14 @@ async fn architecture(work: &Work<'_>, instance_type: &str) -> Result<Option<Arc
     let call = work.aws.ec2().describe_instance_types().instance_types(instance_type.into()).send().await;
     let response =
         call.unless(&["InvalidInstanceType"]).doing(format!("looking for instance type {instance_type}"))?;
-    let info = response.as_ref().and_then(|response| response.instance_types().first()?.processor_info());
+    Ok(response.as_ref().and_then(|response| response.instance_types().first()).and_then(architecture_of))
+}
+
+/// The architecture for which there is an image: older types also support 32 bits.
+fn architecture_of(info: &InstanceTypeInfo) -> Option<ArchitectureType> {
     let known = [ArchitectureType::X8664, ArchitectureType::Arm64];
-    let architectures = info.map(ProcessorInfo::supported_architectures).unwrap_or_default();
-    Ok(architectures.iter().find(|architecture| known.contains(architecture)).cloned())
+    let architectures = info.processor_info().map(ProcessorInfo::supported_architectures).unwrap_or_default();
+    architectures.iter().find(|architecture| known.contains(architecture)).cloned()
 }
 
 /// The zones that offer an instance type.
@@ -153,4 +159,24 @@ pub(super) async fn image_and_subnets(
         )));
     }
     Ok((image, subnets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_also_supports_32_bits_gets_an_image_of_64() {
+        use ArchitectureType::{Arm64, I386, X8664};
+        for (supported, expected) in [
+            (vec![I386, X8664], Some(X8664)),
+            (vec![Arm64], Some(Arm64)),
+            (vec![I386], None),
+            (Vec::new(), None),
+        ] {
+            let info = ProcessorInfo::builder().set_supported_architectures(Some(supported)).build();
+            let info = InstanceTypeInfo::builder().processor_info(info).build();
+            assert_eq!(architecture_of(&info), expected, "{info:?}");
+        }
+    }
 }

@@ -249,3 +249,21 @@ async fn find_records(
     });
     try_join_all(records).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_of_other_companies_are_not_related_to_a_domain() {
+        for (name, domain, related) in [
+            ("store.example.com", "shop.example.com", true),
+            ("example.com", "shop.example.com", true),
+            ("a.example.com", "example.com", true),
+            ("other.com", "example.com", false),
+            ("myexample.com", "shop.example.com", false),
+        ] {
+            assert_eq!(is_related(name, domain), related, "{name} to {domain}");
+        }
+    }
+}

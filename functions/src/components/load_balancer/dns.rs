@@ -193,3 +193,43 @@ pub(super) fn batch(action: ChangeAction, record: ResourceRecordSet) -> Result<C
 pub(super) fn malformed(error: impl std::fmt::Display) -> StepError {
     StepError::Defect(format!("writing a DNS record: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: RrType, values: &[&str]) -> ResourceRecordSet {
+        let values = values.iter().map(|value| ResourceRecord::builder().value(*value).build().unwrap());
+        let record = ResourceRecordSet::builder().name("_a.shop.example.com.").r#type(kind).ttl(TTL);
+        record.set_resource_records(Some(values.collect())).build().unwrap()
+    }
+
+    #[test]
+    fn a_validation_record_is_a_cname_with_exactly_the_value_that_acm_requires() {
+        const VALUE: &str = "_b.acm-validations.aws.";
+        let mut record_of_acm = record(CNAME, &[VALUE]);
+        assert!(is_cname(&record_of_acm, "_B.acm-validations.aws"));
+        // With a routing policy, ACM may get another answer.
+        record_of_acm.set_identifier = Some("blue".into());
+        assert!(!is_cname(&record_of_acm, VALUE));
+        for (kind, values) in [
+            (RrType::Txt, vec![VALUE]),
+            (CNAME, vec!["_c.acm-validations.aws."]),
+            (CNAME, vec![VALUE, "_c.acm-validations.aws."]),
+        ] {
+            assert!(!is_cname(&record(kind.clone(), &values), VALUE), "{kind:?} {values:?}");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_within_a_zone_by_whole_labels() {
+        for (domain, zone, is) in [
+            ("shop.example.com", "example.com", true),
+            ("Example.com.", "example.com", true),
+            ("myexample.com", "example.com", false),
+            ("example.com", "shop.example.com", false),
+        ] {
+            assert_eq!(is_within(domain, zone), is, "{domain} in {zone}");
+        }
+    }
+}

@@ -53,6 +53,20 @@ mod tests {
     }
 
     #[test]
+    fn a_record_with_a_routing_policy_leads_elsewhere_for_some_clients() {
+        const OURS: &str = "shop-1.eu-central-1.elb.amazonaws.com";
+        let target = AliasTarget::builder().hosted_zone_id("Z").dns_name(OURS);
+        let target = target.evaluate_target_health(false).build().unwrap();
+        let alias = ResourceRecordSet::builder().name("shop.example.com.").r#type(RrType::A);
+        for mut record in [record(RrType::Cname, OURS), alias.alias_target(target).build().unwrap()] {
+            assert!(leads_to(OURS, &record), "{record:?}");
+            record.set_identifier = Some("blue".into());
+            assert!(!leads_to(OURS, &record), "{record:?}");
+            assert_eq!(alias_target(&record), None);
+        }
+    }
+
+    #[test]
     fn a_record_leads_to_the_load_balancer_by_its_name_or_by_that_of_the_domain() {
         const OURS: &str = "shop-1.eu-central-1.elb.amazonaws.com";
         for (kind, value, leads) in [

@@ -59,3 +59,21 @@ pub(super) async fn plan(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_has_the_region_that_s3_means() {
+        for (location, region) in [
+            (None, "us-east-1"),
+            (Some(""), "us-east-1"),
+            (Some("EU"), "eu-west-1"),
+            (Some("eu-central-1"), "eu-central-1"),
+        ] {
+            let constraint = location.map(BucketLocationConstraint::from);
+            assert_eq!(region_of(constraint.as_ref()), region, "{location:?}");
+        }
+    }
+}

@@ -375,7 +375,7 @@ fn without_healthy_targets(observed: &Observed, services: &BTreeSet<String>) -> 
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_elasticloadbalancingv2::types::{ActionTypeEnum, TargetGroupTuple};
+    use aws_sdk_elasticloadbalancingv2::types::{ActionTypeEnum, RuleCondition, TargetGroupTuple};
 
     use super::*;
 
@@ -405,5 +405,33 @@ mod tests {
         let two = forward(one.target_groups(group("two")).build());
         assert_eq!(target(&two), None);
         assert!(refers_to(&two, "two") && sends_elsewhere(&two, "two"));
+        assert!(!refers_to(&two, "three"));
+        // A group with the weight 0 gets no requests.
+        let waiting = TargetGroupTuple::builder().target_group_arn("three").weight(0).build();
+        let config = ForwardActionConfig::builder().target_groups(group("one")).target_groups(waiting);
+        let prepared = forward(config.build());
+        assert!(!sends_elsewhere(&prepared, "one") && sends_elsewhere(&prepared, "three"));
+    }
+
+    #[test]
+    fn a_rule_with_conditions_that_no_route_has_matches_none() {
+        let hosts = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            let config = HostHeaderConditionConfig::builder().set_values(Some(names)).build();
+            RuleCondition::builder().field("host-header").host_header_config(config).build()
+        };
+        // The form without a configuration, which older tools use.
+        let path = || RuleCondition::builder().field("path-pattern").values("/api/*").build();
+        let query = || RuleCondition::builder().field("query-string").build();
+        let ours = (Some("a.example.com".to_owned()), Some("/api/*".to_owned()));
+        for (given, expected) in [
+            (vec![hosts(&["a.example.com"]), path()], Some(ours)),
+            (vec![path()], Some((None, Some("/api/*".to_owned())))),
+            (vec![hosts(&["a.example.com", "b.example.com"])], None),
+            (vec![path(), query()], None),
+        ] {
+            let rule = Rule::builder().set_conditions(Some(given)).build();
+            assert_eq!(conditions(&rule), expected, "{rule:?}");
+        }
     }
 }
