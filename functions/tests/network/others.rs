@@ -86,6 +86,26 @@ async fn an_address_that_somebody_uses_elsewhere_is_told_by_a_deployment_and_by_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_that_ec2_does_not_release_is_awaited_only_after_its_gateway_was_deleted() {
+    for (minutes, name, why) in [
+        (10, "Pending", "EC2 still frees it from its deleted NAT gateway"),
+        // EC2 no longer shows the gateway.
+        (120, "Stalled", "EC2 reports that it is in use, but not by what"),
+    ] {
+        let (account, aws, mut deployment) = deployed(NAT, &COMPONENTS[..3]).await;
+        let gateway = output(&deployment, "/egress/natGateways/a");
+        aws.ec2().delete_nat_gateway().nat_gateway_id(gateway).send().await.unwrap();
+        tokio::time::advance(Duration::from_mins(minutes)).await;
+        let in_use = FaultKind::Refused { code: "InvalidIPAddress.InUse".into(), message: "in use".into() };
+        account.arm(Fault::at("ec2", "ReleaseAddress", When::From(1), in_use));
+        deployment["id"] = json!("second");
+        let refused = act(&aws, "egress", "await-deletion", &deployment).await.unwrap_err();
+        assert_eq!(refused.name(), name, "after {minutes} minutes: {refused}");
+        assert!(refused.to_string().contains(why), "after {minutes} minutes: {refused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_instance_that_somebody_protected_is_told_by_a_deletion() {
     let (account, aws, deployment) = deployed(NAT, &COMPONENTS).await;
     let protect = async |on: bool| {
