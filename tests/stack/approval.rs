@@ -140,6 +140,9 @@ async fn a_task_failure_sent_with_the_token_rejects_the_plan() {
     let (rejected, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
     assert_eq!(rejected.result(), Outcome::ApprovalRejected);
     assert!(rejected.error().unwrap().contains("the budget is spent"), "{:?}", rejected.error());
+    let decision = &object(&rehearsal, "stacks/shop/status.json").await.unwrap()["decision"];
+    assert_eq!((&decision["approved"], &decision["claimedBy"]), (&json!(false), &Value::Null));
+    assert_eq!(decision["reason"], "the budget is spent");
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,6 +158,8 @@ async fn a_task_failure_without_a_name_rejects_the_plan() {
     assert_eq!(rejected.result(), Outcome::ApprovalRejected);
     let error = rejected.error().unwrap();
     assert!(error.ends_with("Nothing was changed: the plan was rejected."), "{error}");
+    let decision = &object(&rehearsal, "stacks/shop/status.json").await.unwrap()["decision"];
+    assert_eq!((&decision["approved"], &decision["reason"]), (&json!(false), &Value::Null));
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,6 +169,7 @@ async fn an_approval_is_valid_only_for_the_plan_that_was_shown() {
     let spec = with_approval(&SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: debug", 1));
     let person = async {
         let first = approval_request(&rehearsal).await;
+        assert!(first["facts"].to_string().contains("service web: image "), "{first}");
         // A manual change in the meantime leads to another plan.
         open_the_database(&rehearsal).await;
         approve(&rehearsal).await;

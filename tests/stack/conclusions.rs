@@ -272,6 +272,11 @@ async fn the_next_step_follows_from_the_error() {
     let rehearsal = rehearsal(MINIMAL);
     let failed = |error: &str| json!({ "failed": { "Service": failure(error) } });
     let asked = |error: &str| json!({ "notApproved": { "AwaitApproval": failure(error) } });
+    let drift = json!([{
+        "component": "network", "changes": [{ "verb": "update", "resource": "vpc" }], "problems": [],
+    }]);
+    let mut keep = json!(spec());
+    keep["onFailure"] = json!("keep");
     let rolled_back = json!({
         "rollingBack": true, "baseline": baseline(), "firstFailure": { "Service": failure("Refused") },
         "failed": { "Database": failure("Refused") },
@@ -289,6 +294,11 @@ async fn the_next_step_follows_from_the_error() {
         (failed("States.Timeout"), "Fix the cause, then start"),
         (asked("States.Timeout"), "To request approval again, start"),
         (json!({ "plan": blocked_plan() }), "Fix each of the problems"),
+        (json!({ "failed": { "Service": failure("Refused") }, "spec": keep }), "Fix the rejected request"),
+        (
+            json!({ "plan": drift, "reportOnly": true }),
+            "To repair the drift, start { \"stack\": \"hello\" }; to keep it",
+        ),
         (
             rolled_back,
             "Delete what depends on each remaining resource, then start { \"stack\": \"hello\" }, or upload",
