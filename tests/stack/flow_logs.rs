@@ -126,6 +126,32 @@ async fn a_failed_update_leaves_the_flow_log_as_it_was() {
     assert_eq!(only(&rehearsal).await, before);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_failed_update_leaves_no_flow_log_that_the_baseline_does_not_have() {
+    let without = with(LOGGED, ", flowLogs: { bucket: shop-flow-logs, prefix: shop }", "");
+    let rehearsal = rehearsal(LOGGED);
+    deployed(&rehearsal, &without).await;
+    rehearsal.account().arm(Fault::at("ec2", "AllocateAddress", When::From(1), refused()));
+    let failed = rehearsal.deploy(&with(LOGGED, "nat: none", "nat: single"), &()).await.unwrap();
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
+    assert!(changes(&failed).contains(&"ec2:CreateFlowLogs".to_owned()), "{:?}", changes(&failed));
+    assert_eq!(flow_logs(&rehearsal).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_log_that_could_not_be_deleted_is_deleted_by_the_next_deployment() {
+    let without = with(LOGGED, ", flowLogs: { bucket: shop-flow-logs, prefix: shop }", "");
+    let rehearsal = rehearsal(LOGGED);
+    deployed(&rehearsal, LOGGED).await;
+    rehearsal.account().arm(Fault::at("ec2", "DeleteFlowLogs", When::From(1), refused()));
+    deployed(&rehearsal, &without).await;
+    rehearsal.account().disarm();
+    let (left, _) = only(&rehearsal).await;
+    let next = redeploy(&rehearsal).await;
+    assert_eq!(planned(&rehearsal, &next).await, [format!("flow-log ({left}) delete")]);
+    assert_eq!(flow_logs(&rehearsal).await, []);
+}
+
 /// The stack's VPC.
 async fn vpc_of(rehearsal: &Rehearsal) -> String {
     let baseline = object(rehearsal, "stacks/shop/baseline.json").await.unwrap();
