@@ -54,6 +54,35 @@ async fn a_stopped_update_is_rolled_back_to_the_baseline() {
     assert_eq!(resources(&rehearsal), before);
 }
 
+/// Deletes the newest version of the spec for good.
+async fn delete_version(rehearsal: &Rehearsal) {
+    let (s3, bucket) = (rehearsal.aws().s3(), &rehearsal.aws().settings.bucket);
+    let newest = s3.get_object().bucket(bucket).key("specs/shop.yaml").send().await.unwrap();
+    let version = newest.version_id().unwrap();
+    s3.delete_object().bucket(bucket).key("specs/shop.yaml").version_id(version).send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_deployment_whose_version_of_the_spec_was_deleted_is_rolled_back() {
+    let rehearsal = rehearsal(SHOP);
+    let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let event = stopped(&rehearsal, upload, "Database").await;
+    delete_version(&rehearsal).await;
+    let after = run(&rehearsal, event).await;
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
+    assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new());
+    deployed(&rehearsal, SHOP).await;
+    let before = resources(&rehearsal);
+    let update = with(SHOP, "zones: 2", "zones: 3");
+    let upload = rehearsal.upload("specs/shop.yaml", update.as_bytes()).await.unwrap();
+    let event = stopped(&rehearsal, upload, "Instance").await;
+    assert_ne!(resources(&rehearsal), before);
+    delete_version(&rehearsal).await;
+    let after = run(&rehearsal, event).await;
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
+    assert_eq!(resources(&rehearsal), before);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stopped_deployment_with_on_failure_keep_is_kept_and_releases_the_lock() {
     let spec = SHOP.replacen("onFailure: rollback", "onFailure: keep", 1);
