@@ -181,8 +181,12 @@ async fn an_equal_flow_log_of_another_owner_is_named_and_nothing_is_changed() {
     let tag = Tag::builder().key("stackdrop:stack").value("shop").build();
     let component = Tag::builder().key("stackdrop:component").value("network").build();
     ec2.create_tags().resources(&other).tags(tag).tags(component).send().await.unwrap();
-    deployed(&rehearsal, LOGGED).await;
+    let repaired = deployed(&rehearsal, LOGGED).await;
+    let lacks = "flow-log tags.stackdrop:logical-id (none) -> flow-log";
+    assert_planned(&planned(&rehearsal, &repaired).await, &[lacks]);
     assert_eq!(only(&rehearsal).await.0, other);
+    let next = redeploy(&rehearsal).await;
+    assert_eq!(planned(&rehearsal, &next).await, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
