@@ -249,6 +249,27 @@ async fn the_schedule_does_not_interrupt_a_deployment_that_waits_for_approval() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_schedule_waits_for_a_running_deployment_beside_the_request_of_an_earlier_one() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let left = json!({
+        "deployment": "earlier", "execution": "arn", "token": "token", "since": "2026-01-01T00:00:00Z",
+        "plan": "3f9a12b4c5d60718293a4b5c6d7e8f90", "changes": [],
+    });
+    let bucket = &rehearsal.aws().settings.bucket;
+    let put = rehearsal.aws().s3().put_object().bucket(bucket).key("stacks/shop/approval.json");
+    put.body(left.to_string().into_bytes().into()).send().await.unwrap();
+    let night = async {
+        pause(Duration::from_secs(10)).await;
+        let request = json!({ "stack": "shop", "action": "redeploy", "scheduled": true });
+        crate::run(&rehearsal, request).await
+    };
+    let update = SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: debug", 1);
+    let (deployed, scheduled) = tokio::join!(deploy(&rehearsal, &update), night);
+    assert_eq!((deployed.result(), scheduled.result()), (Outcome::Succeeded, Outcome::Succeeded));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unanswered_plan_fails_after_three_days_and_changes_nothing() {
     let spec = with_approval(SHOP);
     let rehearsal = rehearsal(&spec);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_ec2::types::AttributeBooleanValue;
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tag, TagSpecification, VpcEndpointType};
 use serde_json::{Value, json};
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Fault, FaultKind, When};
@@ -107,6 +107,27 @@ async fn what_others_left_in_the_vpc_is_told_by_a_deletion_and_nothing_else() {
         "it still contains subnet {subnet} ({range}), security group {group} (theirs), route table {table};"
     );
     assert!(told.contains(&theirs), "{theirs} is not in {told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_only_has_guard_dutys_tag_is_not_deleted_with_the_vpc() {
+    let (_account, aws, deployment) = deployed(NAT, &COMPONENTS[..1]).await;
+    let (ec2, vpc) = (aws.ec2(), output(&deployment, "/network/vpc"));
+    let tag = Tag::builder().key("GuardDutyManaged").value("true").build();
+    let tags = TagSpecification::builder().resource_type(ResourceType::VpcEndpoint).tags(tag).build();
+    let call = ec2.create_vpc_endpoint().vpc_id(vpc).vpc_endpoint_type(VpcEndpointType::Interface);
+    let call = call.service_name("com.amazonaws.eu-central-1.ssm").private_dns_enabled(false);
+    let call = call.subnet_ids(output(&deployment, "/network/privateSubnets/a")).tag_specifications(tags);
+    let theirs = call.send().await.unwrap().vpc_endpoint.unwrap().vpc_endpoint_id.unwrap();
+    tokio::time::advance(Duration::from_mins(5)).await;
+    for _ in 0..20 {
+        let refused = act(&aws, "network", "await-deletion", &deployment).await.unwrap_err();
+        assert!(refused.is_retried(), "{refused:?}");
+        tokio::time::advance(Duration::from_secs(10)).await;
+    }
+    let found = ec2.describe_vpc_endpoints().vpc_endpoint_ids(&theirs).send().await.unwrap();
+    let state = found.vpc_endpoints()[0].state().unwrap().as_str();
+    assert!(state.eq_ignore_ascii_case("available"), "{state}");
 }
 
 #[tokio::test(start_paused = true)]
