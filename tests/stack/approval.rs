@@ -140,6 +140,9 @@ async fn a_task_failure_sent_with_the_token_rejects_the_plan() {
     let (rejected, ()) = tokio::join!(deploy(&rehearsal, &spec), person);
     assert_eq!(rejected.result(), Outcome::ApprovalRejected);
     assert!(rejected.error().unwrap().contains("the budget is spent"), "{:?}", rejected.error());
+    let decision = &object(&rehearsal, "stacks/shop/status.json").await.unwrap()["decision"];
+    assert_eq!((&decision["approved"], &decision["claimedBy"]), (&json!(false), &Value::Null));
+    assert_eq!(decision["reason"], "the budget is spent");
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,6 +158,8 @@ async fn a_task_failure_without_a_name_rejects_the_plan() {
     assert_eq!(rejected.result(), Outcome::ApprovalRejected);
     let error = rejected.error().unwrap();
     assert!(error.ends_with("Nothing was changed: the plan was rejected."), "{error}");
+    let decision = &object(&rehearsal, "stacks/shop/status.json").await.unwrap()["decision"];
+    assert_eq!((&decision["approved"], &decision["reason"]), (&json!(false), &Value::Null));
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,6 +169,7 @@ async fn an_approval_is_valid_only_for_the_plan_that_was_shown() {
     let spec = with_approval(&SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: debug", 1));
     let person = async {
         let first = approval_request(&rehearsal).await;
+        assert!(first["facts"].to_string().contains("service web: image "), "{first}");
         // A manual change in the meantime leads to another plan.
         open_the_database(&rehearsal).await;
         approve(&rehearsal).await;
@@ -240,6 +246,27 @@ async fn the_schedule_does_not_interrupt_a_deployment_that_waits_for_approval() 
     };
     let (deployed, scheduled) = tokio::join!(deploy(&rehearsal, &spec), night);
     assert_eq!((scheduled.result(), deployed.result()), (Outcome::Superseded, Outcome::Succeeded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_schedule_waits_for_a_running_deployment_beside_the_request_of_an_earlier_one() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let left = json!({
+        "deployment": "earlier", "execution": "arn", "token": "token", "since": "2026-01-01T00:00:00Z",
+        "plan": "3f9a12b4c5d60718293a4b5c6d7e8f90", "changes": [],
+    });
+    let bucket = &rehearsal.aws().settings.bucket;
+    let put = rehearsal.aws().s3().put_object().bucket(bucket).key("stacks/shop/approval.json");
+    put.body(left.to_string().into_bytes().into()).send().await.unwrap();
+    let night = async {
+        pause(Duration::from_secs(10)).await;
+        let request = json!({ "stack": "shop", "action": "redeploy", "scheduled": true });
+        crate::run(&rehearsal, request).await
+    };
+    let update = SHOP.replacen("LOG_LEVEL: info", "LOG_LEVEL: debug", 1);
+    let (deployed, scheduled) = tokio::join!(deploy(&rehearsal, &update), night);
+    assert_eq!((deployed.result(), scheduled.result()), (Outcome::Succeeded, Outcome::Succeeded));
 }
 
 #[tokio::test(start_paused = true)]

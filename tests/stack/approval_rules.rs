@@ -102,6 +102,11 @@ async fn a_destroy_of_a_stack_whose_spec_requires_approval_awaits_it_and_shows_w
     {
         assert!(effects.contains(lost), "{lost}: {effects}");
     }
+    assert_eq!(request["facts"], Value::Null, "the effects say what is lost");
+    let messages = rehearsal.account().messages();
+    let requests = messages.iter().filter(|one| one.message.contains("awaiting-approval"));
+    let destroys: Vec<bool> = requests.map(|one| one.message.contains("It DESTROYS the stack.")).collect();
+    assert_eq!(destroys, [false, true]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,7 +150,12 @@ async fn a_failed_update_is_rolled_back_or_names_what_remains() {
             "RollbackFailed",
             "Service failed: no\nThe rollback could not start: no",
         ),
-        (rolled_back(json!({})), "Failed", "rolled back to deployment earlier"),
+        (rolled_back(json!({})), "Failed", "rolled back to deployment earlier."),
+        (
+            rolled_back(json!({ "outputs": { "leftAlone": { "database": "it is gone" } } })),
+            "Failed",
+            "rolled back to deployment earlier, except what was left as it is:\n- it is gone",
+        ),
         (
             rolled_back(json!({ "failed": { "Database": failure("Refused") } })),
             "RollbackFailed",
@@ -249,6 +254,16 @@ async fn a_deployment_that_ends_with_its_plan_says_what_it_restarted_or_why_it_c
             "The drift was only reported (drift: report); nothing was changed.",
         ),
         (
+            json!({ "plan": drift, "reportOnly": true, "madeBy": "0.0.9" }),
+            "Drifted",
+            ", because Stackdrop 0.0.9 made the stack: they wait for an upload or a request; nothing was changed.",
+        ),
+        (
+            json!({ "plan": drift, "reportOnly": true, "madeBy": "" }),
+            "Drifted",
+            ", because an earlier version made the stack",
+        ),
+        (
             json!({ "plan": drift, "reportOnly": true, "outputs": running(&["web"], true) }),
             "Drifted",
             "service/web.\nThe drift was only reported (drift: report); nothing else was changed.",
@@ -272,6 +287,11 @@ async fn the_next_step_follows_from_the_error() {
     let rehearsal = rehearsal(MINIMAL);
     let failed = |error: &str| json!({ "failed": { "Service": failure(error) } });
     let asked = |error: &str| json!({ "notApproved": { "AwaitApproval": failure(error) } });
+    let drift = json!([{
+        "component": "network", "changes": [{ "verb": "update", "resource": "vpc" }], "problems": [],
+    }]);
+    let mut keep = json!(spec());
+    keep["onFailure"] = json!("keep");
     let rolled_back = json!({
         "rollingBack": true, "baseline": baseline(), "firstFailure": { "Service": failure("Refused") },
         "failed": { "Database": failure("Refused") },
@@ -289,6 +309,11 @@ async fn the_next_step_follows_from_the_error() {
         (failed("States.Timeout"), "Fix the cause, then start"),
         (asked("States.Timeout"), "To request approval again, start"),
         (json!({ "plan": blocked_plan() }), "Fix each of the problems"),
+        (json!({ "failed": { "Service": failure("Refused") }, "spec": keep }), "Fix the rejected request"),
+        (
+            json!({ "plan": drift, "reportOnly": true }),
+            "To repair the drift, start { \"stack\": \"hello\" }; to keep it",
+        ),
         (
             rolled_back,
             "Delete what depends on each remaining resource, then start { \"stack\": \"hello\" }, or upload",
@@ -323,6 +348,44 @@ async fn a_failed_rollback_leaves_it_to_the_next_deployment_to_prune_what_the_up
     let kept = object(&rehearsal, "stacks/hello/baseline.json").await.unwrap();
     assert_eq!((&kept["deployment"], &kept["unpruned"]), (&json!("earlier"), &json!(true)));
     assert_eq!(kept["unprunedSpec"]["tags"], attempted["tags"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_update_added_is_pruned_later_unless_its_rollback_was_complete() {
+    let tags = json!({ "team": "books" });
+    let mut attempted = json!(spec());
+    attempted["tags"] = tags.clone();
+    let mut keep = attempted.clone();
+    keep["onFailure"] = json!("keep");
+    let failed = || json!({ "Service": failure("Refused") });
+    let rolled_back = json!({
+        "rollingBack": true, "baseline": baseline(), "attempted": attempted, "firstFailure": failed(),
+    });
+    let mut left_alone = rolled_back.clone();
+    left_alone["outputs"] = json!({ "leftAlone": { "database": "it is gone" } });
+    for (name, state, unpruned) in [
+        ("kept", json!({ "baseline": baseline(), "failed": failed(), "spec": keep }), true),
+        ("left alone", left_alone, true),
+        ("rolled back", rolled_back, false),
+    ] {
+        let rehearsal = rehearsal(MINIMAL);
+        concluded(&rehearsal, "update", &state).await;
+        let baseline = object(&rehearsal, "stacks/hello/baseline.json").await;
+        let baseline = baseline.filter(|baseline| baseline["unpruned"] == true);
+        assert_eq!(baseline.is_some(), unpruned, "{name}");
+        assert!(baseline.is_none_or(|baseline| baseline["unprunedSpec"]["tags"] == tags), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_of_what_is_only_restarted_or_awaited_finds_no_drift() {
+    let rehearsal = rehearsal(MINIMAL);
+    for verb in ["restart", "wait"] {
+        let changes = json!([{ "verb": verb, "resource": "service/web" }]);
+        let plan = json!([{ "component": "service", "changes": changes, "problems": [] }]);
+        let end = concluded(&rehearsal, verb, &json!({ "plan": plan, "reportOnly": true })).await;
+        assert_eq!(end["result"], "Succeeded", "{verb}: {end}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,6 +57,31 @@ async fn a_flow_log_is_created_replaced_and_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_folder_or_none_replaces_the_flow_log() {
+    let rehearsal = rehearsal(LOGGED);
+    deployed(&rehearsal, LOGGED).await;
+    let mut before = "shop-flow-logs/shop";
+    for (folder, after) in [
+        (", prefix: other", "shop-flow-logs/other"),
+        ("", "shop-flow-logs"),
+        (", prefix: last", "shop-flow-logs/last"),
+    ] {
+        let update = deployed(&rehearsal, &with(LOGGED, ", prefix: shop", folder)).await;
+        let plan = planned(&rehearsal, &update).await;
+        let moves = format!("flow-log destination arn:aws:s3:::{before} -> arn:aws:s3:::{after}");
+        assert_eq!(plan.first(), Some(&moves), "{plan:?}");
+        assert_eq!(plan.len(), 2, "the previous one is deleted: {plan:?}");
+        let destinations: Vec<String> = flow_logs(&rehearsal)
+            .await
+            .into_iter()
+            .filter_map(|log| Some(log.log_destination?.trim_end_matches('/').to_owned()))
+            .collect();
+        assert_eq!(destinations, [format!("arn:aws:s3:::{after}")]);
+        before = after;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flow_log_that_somebody_deletes_is_created_again() {
     let rehearsal = rehearsal(LOGGED);
     deployed(&rehearsal, LOGGED).await;
@@ -101,10 +126,42 @@ async fn a_failed_update_leaves_the_flow_log_as_it_was() {
     assert_eq!(only(&rehearsal).await, before);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_failed_update_leaves_no_flow_log_that_the_baseline_does_not_have() {
+    let without = with(LOGGED, ", flowLogs: { bucket: shop-flow-logs, prefix: shop }", "");
+    let rehearsal = rehearsal(LOGGED);
+    deployed(&rehearsal, &without).await;
+    rehearsal.account().arm(Fault::at("ec2", "AllocateAddress", When::From(1), refused()));
+    let failed = rehearsal.deploy(&with(LOGGED, "nat: none", "nat: single"), &()).await.unwrap();
+    assert_eq!(failed.result(), Outcome::Failed, "{:?}", failed.error());
+    assert!(changes(&failed).contains(&"ec2:CreateFlowLogs".to_owned()), "{:?}", changes(&failed));
+    assert_eq!(flow_logs(&rehearsal).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_log_that_could_not_be_deleted_is_deleted_by_the_next_deployment() {
+    let without = with(LOGGED, ", flowLogs: { bucket: shop-flow-logs, prefix: shop }", "");
+    let rehearsal = rehearsal(LOGGED);
+    deployed(&rehearsal, LOGGED).await;
+    rehearsal.account().arm(Fault::at("ec2", "DeleteFlowLogs", When::From(1), refused()));
+    deployed(&rehearsal, &without).await;
+    rehearsal.account().disarm();
+    let (left, _) = only(&rehearsal).await;
+    let next = redeploy(&rehearsal).await;
+    assert_eq!(planned(&rehearsal, &next).await, [format!("flow-log ({left}) delete")]);
+    assert_eq!(flow_logs(&rehearsal).await, []);
+}
+
+/// The stack's VPC.
+async fn vpc_of(rehearsal: &Rehearsal) -> String {
+    let baseline = object(rehearsal, "stacks/shop/baseline.json").await.unwrap();
+    baseline["outputs"]["network"]["vpc"].as_str().unwrap().to_owned()
+}
+
 /// Creates a flow log of the stack's VPC as another owner does.
-async fn create_by_hand(ec2: &Client, vpc: &str) -> String {
+async fn create_by_hand(ec2: &Client, vpc: &str, traffic: TrafficType) -> String {
     let call = ec2.create_flow_logs().resource_type(FlowLogsResourceType::Vpc).resource_ids(vpc);
-    let call = call.traffic_type(TrafficType::All).log_destination_type(LogDestinationType::S3);
+    let call = call.traffic_type(traffic).log_destination_type(LogDestinationType::S3);
     let created = call.log_destination(DESTINATION).send().await.unwrap();
     created.flow_log_ids()[0].clone()
 }
@@ -114,9 +171,8 @@ async fn an_equal_flow_log_of_another_owner_is_named_and_nothing_is_changed() {
     let without = with(LOGGED, ", flowLogs: { bucket: shop-flow-logs, prefix: shop }", "");
     let rehearsal = rehearsal(LOGGED);
     deployed(&rehearsal, &without).await;
-    let ec2 = rehearsal.aws().ec2();
-    let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
-    let other = create_by_hand(ec2, baseline["outputs"]["network"]["vpc"].as_str().unwrap()).await;
+    let (ec2, vpc) = (rehearsal.aws().ec2(), vpc_of(&rehearsal).await);
+    let other = create_by_hand(ec2, &vpc, TrafficType::All).await;
     let blocked = rehearsal.deploy(LOGGED, &()).await.unwrap();
     assert_eq!((blocked.result(), changes(&blocked)), (Outcome::Failed, Vec::new()));
     let error = blocked.error().unwrap();
@@ -125,8 +181,25 @@ async fn an_equal_flow_log_of_another_owner_is_named_and_nothing_is_changed() {
     let tag = Tag::builder().key("stackdrop:stack").value("shop").build();
     let component = Tag::builder().key("stackdrop:component").value("network").build();
     ec2.create_tags().resources(&other).tags(tag).tags(component).send().await.unwrap();
-    deployed(&rehearsal, LOGGED).await;
+    let repaired = deployed(&rehearsal, LOGGED).await;
+    let lacks = "flow-log tags.stackdrop:logical-id (none) -> flow-log";
+    assert_planned(&planned(&rehearsal, &repaired).await, &[lacks]);
     assert_eq!(only(&rehearsal).await.0, other);
+    let next = redeploy(&rehearsal).await;
+    assert_eq!(planned(&rehearsal, &next).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_flow_log_of_another_owner_stays_beside_the_stacks_own() {
+    let without = with(LOGGED, ", flowLogs: { bucket: shop-flow-logs, prefix: shop }", "");
+    let rehearsal = rehearsal(LOGGED);
+    deployed(&rehearsal, &without).await;
+    let theirs = create_by_hand(rehearsal.aws().ec2(), &vpc_of(&rehearsal).await, TrafficType::Reject).await;
+    let added = deployed(&rehearsal, LOGGED).await;
+    assert_eq!(changes(&added), ["ec2:CreateFlowLogs"]);
+    deployed(&rehearsal, &without).await;
+    let left: Vec<_> = flow_logs(&rehearsal).await.into_iter().filter_map(|log| log.flow_log_id).collect();
+    assert_eq!(left, [theirs]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,6 +54,35 @@ async fn a_stopped_update_is_rolled_back_to_the_baseline() {
     assert_eq!(resources(&rehearsal), before);
 }
 
+/// Deletes the newest version of the spec for good.
+async fn delete_version(rehearsal: &Rehearsal) {
+    let (s3, bucket) = (rehearsal.aws().s3(), &rehearsal.aws().settings.bucket);
+    let newest = s3.get_object().bucket(bucket).key("specs/shop.yaml").send().await.unwrap();
+    let version = newest.version_id().unwrap();
+    s3.delete_object().bucket(bucket).key("specs/shop.yaml").version_id(version).send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_deployment_whose_version_of_the_spec_was_deleted_is_rolled_back() {
+    let rehearsal = rehearsal(SHOP);
+    let upload = rehearsal.upload("specs/shop.yaml", SHOP.as_bytes()).await.unwrap();
+    let event = stopped(&rehearsal, upload, "Database").await;
+    delete_version(&rehearsal).await;
+    let after = run(&rehearsal, event).await;
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
+    assert_eq!(resources_but_logs(&rehearsal), Vec::<String>::new());
+    deployed(&rehearsal, SHOP).await;
+    let before = resources(&rehearsal);
+    let update = with(SHOP, "zones: 2", "zones: 3");
+    let upload = rehearsal.upload("specs/shop.yaml", update.as_bytes()).await.unwrap();
+    let event = stopped(&rehearsal, upload, "Instance").await;
+    assert_ne!(resources(&rehearsal), before);
+    delete_version(&rehearsal).await;
+    let after = run(&rehearsal, event).await;
+    assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
+    assert_eq!(resources(&rehearsal), before);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stopped_deployment_with_on_failure_keep_is_kept_and_releases_the_lock() {
     let spec = SHOP.replacen("onFailure: rollback", "onFailure: keep", 1);
@@ -182,11 +211,38 @@ async fn a_deployment_that_is_stopped_while_it_awaits_approval_is_not_rolled_bac
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scheduled_run_that_only_reports_is_not_rolled_back() {
+async fn a_run_that_only_reports_is_not_rolled_back() {
+    // The last one finds a stack that another version of Stackdrop made.
+    for (request, trigger, made_by) in [
+        (json!({ "action": "redeploy", "drift": "report", "scheduled": true }), "schedule", "0.2.0"),
+        (json!({ "action": "redeploy", "drift": "report" }), "manual", "0.2.0"),
+        (json!({ "action": "deploy", "drift": "report" }), "manual", "0.2.0"),
+        (json!({ "action": "redeploy", "scheduled": true }), "schedule", "0.1.0"),
+    ] {
+        let mut rehearsal = rehearsal(SHOP);
+        rehearsal.update_to(made_by);
+        deployed(&rehearsal, SHOP).await;
+        rehearsal.update_to("0.2.0");
+        open_the_database(&rehearsal).await;
+        let mut input = request;
+        input["stack"] = json!("shop");
+        let event = stopped(&rehearsal, input, "Review").await;
+        cleans_up_without_a_change(&rehearsal, event, trigger).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_run_that_repairs_is_rolled_back() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     open_the_database(&rehearsal).await;
-    let at_night = json!({ "stack": "shop", "action": "redeploy", "drift": "report", "scheduled": true });
-    let event = stopped(&rehearsal, at_night, "Review").await;
-    cleans_up_without_a_change(&rehearsal, event, "schedule").await;
+    for request in [
+        json!({ "stack": "shop", "action": "redeploy", "scheduled": true }),
+        json!({ "stack": "shop", "action": "deploy" }),
+    ] {
+        let event = stopped(&rehearsal, request, "Review").await;
+        let after = run(&rehearsal, event).await;
+        assert_eq!(after.result(), Outcome::Failed, "{:?}", after.error());
+        assert!(after.error().unwrap().contains("was stopped by hand"), "{:?}", after.error());
+    }
 }

@@ -56,6 +56,27 @@ async fn a_stack_with_a_protected_database_is_not_partly_destroyed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_destroy_keeps_the_schedules_and_an_incomplete_one_deletes_them() {
+    let spec = unprotected();
+    let rehearsal = rehearsal(&spec);
+    deployed(&rehearsal, &spec).await;
+    rehearsal.account().arm(Fault::at("ec2", "DeleteVpc", When::From(1), refused()));
+    for (words, outcome, schedules) in [
+        (json!([]), Outcome::Failed, vec!["shop", "shop.rotation"]),
+        (json!(["shop-instance"]), Outcome::DestroyFailed, Vec::new()),
+    ] {
+        let destroy = json!({ "stack": "shop", "action": "destroy", "deleteData": words });
+        let ended = run(&rehearsal, destroy).await;
+        assert_eq!(ended.result(), outcome, "{:?}", ended.error());
+        let (scheduler, settings) = (rehearsal.aws().scheduler(), &rehearsal.aws().settings);
+        let found = scheduler.list_schedules().group_name(&settings.schedule_group).send().await.unwrap();
+        let mut names: Vec<&str> = found.schedules().iter().map(|it| it.name().unwrap()).collect();
+        names.sort_unstable();
+        assert_eq!(names, schedules);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_destroyed_stack_leaves_only_its_final_snapshot() {
     let spec = unprotected();
     let rehearsal = rehearsal(&spec);

@@ -9,7 +9,7 @@ use stackdrop_functions::deployment::estimate::{Estimate, ceilings, cost_reasons
 use stackdrop_functions::deployment::outcome::Outcome;
 
 use crate::approval_rules::{answer, approved};
-use crate::{SHOP, changes, deployed, object, open_the_database, read, run, with};
+use crate::{SHOP, changes, deployed, object, open_the_database, read, run, unprotected, with};
 
 /// An account whose installation has these parameters.
 fn installed(parameters: &[(&str, &str)]) -> Rehearsal {
@@ -80,6 +80,12 @@ fn tasks_and_storage_count_at_their_upper_end() {
     let difference = cost.at_most - cost.at_start;
     assert!((difference - (4.0 * task + 80.0 * storage)).abs() < 0.001, "{difference}");
     assert!(!cost.is_estimated && cost.unknown.is_empty());
+    // The storage of a standby counts too; without a maximum, nothing grows.
+    let standby = monthly_usd(&read(&with(SHOP, "multiAz: false", "multiAz: true")), &prices);
+    let difference = standby.at_most - standby.at_start;
+    assert!((difference - (4.0 * task + 160.0 * storage)).abs() < 0.001, "{difference}");
+    let fixed = monthly_usd(&read("stack: shop\ndatabase: {}\ninstance: {}\n"), &prices);
+    assert!((fixed.at_most - fixed.at_start).abs() < 0.001, "{fixed:?}");
 }
 
 #[test]
@@ -130,6 +136,29 @@ fn every_ceiling_names_the_key_the_limit_and_the_parameter() {
     ];
     assert_eq!(found, expected);
     assert_eq!(ceilings(&read(SHOP), &Rules::default()), []);
+}
+
+#[test]
+fn a_standby_counts_as_a_second_database_and_half_a_vcpu_as_a_whole_one() {
+    // Three vCPUs for the tasks, two for the instance, and two for each copy of the database.
+    let standby = with(SHOP, "multiAz: false", "multiAz: true");
+    let fewer = with(SHOP, "max: 6", "max: 5");
+    for (spec, vcpus) in [(SHOP, 7), (&*standby, 9), (&*fewer, 7)] {
+        let rules = |max_vcpus| Rules { max_vcpus, ..Rules::default() };
+        assert_eq!(ceilings(&read(spec), &rules(vcpus)), []);
+        let refused = ceilings(&read(spec), &rules(vcpus - 1));
+        let [problem] = &refused[..] else { panic!("{refused:?}") };
+        assert!(problem.why.contains(&format!("can have {vcpus} vCPUs")), "{problem:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_of_a_stack_above_the_limit_needs_no_approval() {
+    let rehearsal = installed(&[("MaxMonthlyUsd", "0")]);
+    approved(&rehearsal, &unprotected()).await;
+    let destroy = json!({ "stack": "shop", "action": "destroy", "deleteData": ["shop-instance"] });
+    let destroyed = run(&rehearsal, destroy).await;
+    assert_eq!(destroyed.result(), Outcome::Destroyed, "{:?}", destroyed.error());
 }
 
 #[tokio::test(start_paused = true)]

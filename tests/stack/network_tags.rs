@@ -45,6 +45,7 @@ async fn other_tags_than_the_stacks_are_put_back_and_nothing_is_created_twice() 
             assert!(repaired.succeeded(), "{about}: {:?}", repaired.error());
             let plan = planned(&rehearsal, &repaired).await;
             assert!(plan.iter().all(|line| line.contains("tags.")), "{about}: {plan:#?}");
+            assert!(plan.len() > 10, "{about}: the resources are planned: {plan:#?}");
             assert_eq!(creations(&repaired), Vec::<String>::new(), "{about}");
             assert_eq!(resources(&rehearsal).len(), before.len(), "{about}");
             let next = redeploy(&rehearsal).await;
@@ -75,6 +76,26 @@ const RESOURCES: [(&str, &str); 11] = [
     ("security-group", "instance"),
     ("instance", "instance"),
 ];
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_one_resource_lacks_is_planned_for_that_resource_and_put_back() {
+    let rehearsal = rehearsal(INSTANCE_ONLY);
+    deployed(&rehearsal, INSTANCE_ONLY).await;
+    let ec2 = Client::new(rehearsal.sdk());
+    for (kind, logical_id) in RESOURCES {
+        let about = format!("{kind} {logical_id}");
+        let id = find(&ec2, kind, logical_id).await;
+        let tag = Tag::builder().key("stackdrop:component").build();
+        ec2.delete_tags().resources(&id).tags(tag).send().await.unwrap();
+        let repaired = redeploy(&rehearsal).await;
+        assert!(repaired.succeeded(), "{about}: {:?}", repaired.error());
+        let plan = planned(&rehearsal, &repaired).await;
+        let lacks = format!("{logical_id} tags.stackdrop:component (none) -> ");
+        assert!(plan.len() == 1 && plan[0].starts_with(&lacks), "{about}: {plan:#?}");
+    }
+    let next = redeploy(&rehearsal).await;
+    assert_eq!(planned(&rehearsal, &next).await, Vec::<String>::new());
+}
 
 async fn without_stack_tag(kind: &str, logical_id: &str) -> (Rehearsal, String) {
     let rehearsal = rehearsal(INSTANCE_ONLY);

@@ -200,7 +200,10 @@ pub fn of_destroy(spec: &Spec) -> Vec<(&'static str, Effect)> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::deployment::plan::Plan;
 
     #[test]
     fn a_large_part_of_the_internet_differs_from_the_network_of_an_organization() {
@@ -215,6 +218,163 @@ mod tests {
         ] {
             assert_eq!(is_internet(range), internet, "{range}");
         }
+    }
+
+    /// A field of a change, with its actual and its desired value.
+    type Field = (&'static str, &'static str, &'static str);
+    /// A change of one resource, and the end of the only effect that it has; empty if it has none.
+    type Case = (&'static str, Verb, &'static str, &'static [Field], &'static str);
+
+    const CASES: &[Case] = &[
+        (NETWORK, Verb::Delete, "subnet/private/c", &[], "what is in it moves to another subnet"),
+        (NETWORK, Verb::Delete, "route-table/private/c", &[], ""),
+        (NETWORK, Verb::Delete, "nat/b", &[], ""),
+        (EGRESS, Verb::Delete, "nat/b", &[], "its open connections end"),
+        (EGRESS, Verb::Create, "nat/b", &[], ""),
+        (EGRESS, Verb::Delete, "address/b (198.51.100.7)", &[], "AWS does not give this address again"),
+        (EGRESS, Verb::Delete, "endpoint/ssm", &[], ""),
+        (
+            EGRESS,
+            Verb::Update,
+            "route/private/b",
+            &[("natGateway", "nat-1", "nat-2")],
+            "open connections to the internet end",
+        ),
+        (EGRESS, Verb::Update, "route/private/b", &[("state", "blackhole", "active")], ""),
+        (LOAD_BALANCER, Verb::Delete, "load-balancer", &[], "its clients lose the services"),
+        (LOAD_BALANCER, Verb::Delete, "listener/http", &[], "its port no longer answers"),
+        (LOAD_BALANCER, Verb::Delete, "alias-record", &[], "the name leads nowhere"),
+        (LOAD_BALANCER, Verb::Delete, "target-group/web", &[], ""),
+        (
+            LOAD_BALANCER,
+            Verb::Update,
+            "load-balancer",
+            &[("subnets", "subnet-1, subnet-2", "subnet-1, subnet-3")],
+            "requests in a subnet that it leaves can fail",
+        ),
+        (LOAD_BALANCER, Verb::Update, "load-balancer", &[("subnets", "subnet-1", "subnet-1, subnet-2")], ""),
+        (LOAD_BALANCER, Verb::Update, "load-balancer", &[("subnets", "subnet-1", "")], ""),
+        (LOAD_BALANCER, Verb::Update, "load-balancer", &[("idleTimeout", "60", "61")], ""),
+        (SERVICE, Verb::Delete, "service/web", &[], "its tasks end"),
+        (SERVICE, Verb::Restart, "service/web", &[], ""),
+        (SERVICE, Verb::Delete, "task-definition/web (web:1)", &[], ""),
+    ];
+
+    #[test]
+    fn only_changes_that_interrupt_or_are_irreversible_have_an_effect() {
+        for (component, verb, resource, fields, end) in CASES {
+            let fields = fields.iter().map(|(field, from, to)| FieldChange::new(field, from, to)).collect();
+            let change = Change { verb: *verb, resource: (*resource).to_owned(), fields };
+            let effects = of_change(component, &change);
+            let about = format!("{component}: {change:?}: {effects:?}");
+            assert_eq!(effects.len(), usize::from(!end.is_empty()), "{about}");
+            for effect in effects {
+                assert!(effect.what.contains(resource) && effect.what.ends_with(end), "{about}");
+                let is_lost = resource.starts_with("address");
+                let kind = if is_lost { EffectKind::CannotBeUndone } else { EffectKind::Interrupts };
+                assert_eq!((effect.kind, effect.word), (kind, None), "{about}");
+            }
+        }
+    }
+
+    /// A spec whose load balancer admits this range.
+    fn admitting(range: &str) -> Spec {
+        let certificate =
+            "arn:aws:acm:eu-central-1:123456789012:certificate/6d4b1c2e-8f3a-4f0e-9a51-2b7c9d0e1f23";
+        let text = format!(
+            "stack: shop\nloadBalancer: {{ certificateArn: '{certificate}', allowedCidrs: [{range}] }}\n\
+             services: {{ web: {{ image: 'nginx:1.29', port: 80, routes: [{{ path: /* }}] }} }}\n"
+        );
+        Spec::read(text.as_bytes()).unwrap()
+    }
+
+    /// A deployment of a spec, after one of the other spec if there is one.
+    fn deployment(spec: &Spec, baseline: Option<&Spec>, destroying: bool) -> Deployment {
+        let baseline = baseline
+            .map(|spec| json!({ "deployment": "first", "version": "1", "spec": spec, "outputs": {} }));
+        let deployment = json!({
+            "verdict": "admitted", "stack": "shop", "id": "next", "execution": "arn:aws:states:eu-central-1:1:execution:x:next",
+            "source": { "key": "specs/shop.yaml", "version": "2" }, "lock": "", "started": "2026-01-01T00:00:00Z",
+            "trigger": "manual", "spec": spec, "baseline": baseline, "refreshImage": false, "reportOnly": false,
+            "destroying": destroying, "rollingBack": false, "plan": [], "outputs": {}, "failed": {},
+        });
+        serde_json::from_value(deployment).unwrap()
+    }
+
+    /// A change of a resource, with at most one field.
+    type OneChange = (Verb, &'static str, Option<Field>);
+
+    /// What a deployment with a load balancer for this range opens with one change of a security group.
+    fn opens(range: &str, before: Option<&str>, (verb, group, field): OneChange) -> Vec<String> {
+        let fields = field.iter().map(|(field, from, to)| FieldChange::new(field, from, to)).collect();
+        let changes = [Change { verb, resource: group.to_owned(), fields }];
+        let deployment = deployment(&admitting(range), before.map(admitting).as_ref(), false);
+        opened(&changes, &deployment).into_iter().map(|effect| effect.what).collect()
+    }
+
+    /// The range of a spec, that of the last good one, a change, and what is opened.
+    type Opening = (&'static str, Option<&'static str>, OneChange, &'static [&'static str]);
+
+    #[test]
+    fn what_a_plan_opens_is_what_was_not_open_before() {
+        const ALL: &str = "0.0.0.0/0";
+        const OFFICE: &str = "198.51.100.0/24";
+        const OPENED: &[&str] = &["opens load-balancer to 0.0.0.0/0"];
+        let update = (Verb::Update, "load-balancer", None);
+        let adds = |group, field| (Verb::Update, group, Some((field, "(none)", "allowed")));
+        let removed = ("in tcp 443 from 0.0.0.0/0", "allowed", "(none)");
+        let cases: [Opening; 11] = [
+            (ALL, None, update, OPENED),
+            (ALL, Some(OFFICE), update, OPENED),
+            (ALL, Some(ALL), update, &[]),
+            (OFFICE, None, update, &[]),
+            (OFFICE, Some(ALL), update, &[]),
+            // Somebody deleted the group: the new one is open again.
+            (ALL, Some(ALL), (Verb::Create, "load-balancer", None), OPENED),
+            (ALL, Some(ALL), (Verb::Create, "database", None), &[]),
+            (
+                OFFICE,
+                Some(OFFICE),
+                adds("service", "in tcp 80 from 0.0.0.0/0"),
+                &["opens service to 0.0.0.0/0"],
+            ),
+            (OFFICE, Some(OFFICE), adds("service", "in tcp 80 from 198.51.100.0/24"), &[]),
+            (OFFICE, Some(OFFICE), adds("service", "out all to 0.0.0.0/0"), &[]),
+            (OFFICE, Some(OFFICE), (Verb::Update, "service", Some(removed)), &[]),
+        ];
+        for (range, before, change, expected) in cases {
+            let about = format!("{range} after {before:?} with {change:?}");
+            assert_eq!(opens(range, before, change), expected, "{about}");
+        }
+    }
+
+    #[test]
+    fn a_destruction_opens_nothing_and_names_each_loss_once() {
+        let text = "stack: shop\ninstance: {}\nservices: { web: { image: 'nginx:1.29' } }\n";
+        let with_instance = Spec::read(text.as_bytes()).unwrap();
+        // The instance plans its own effects.
+        for (component, spec, destroying, expected) in [
+            (SECURITY_GROUPS, admitting("0.0.0.0/0"), false, 1),
+            (SECURITY_GROUPS, admitting("0.0.0.0/0"), true, 0),
+            (LOAD_BALANCER, admitting("0.0.0.0/0"), true, 1),
+            (EGRESS, with_instance.clone(), true, 1),
+            (SERVICE, with_instance.clone(), true, 2),
+            (SERVICE, with_instance.clone(), false, 0),
+            (INSTANCE, with_instance, true, 0),
+        ] {
+            let mut plans = [ComponentPlan { component: component.to_owned(), plan: Plan::default() }];
+            add(&mut plans, &deployment(&spec, None, destroying));
+            assert_eq!(plans[0].plan.effects.len(), expected, "{component}: {:?}", plans[0].plan.effects);
+        }
+    }
+
+    #[test]
+    fn a_stack_without_anything_to_lose_is_destroyed_without_effects() {
+        let of = |text: &str| of_destroy(&Spec::read(text.as_bytes()).unwrap());
+        assert!(of("stack: shop\nnetwork: { nat: none }\n").is_empty());
+        let kept = of("stack: shop\nnetwork: { nat: none }\ndatabase: { finalSnapshot: true }\n");
+        let kinds: Vec<_> = kept.into_iter().map(|(of, effect)| (of, effect.kind, effect.word)).collect();
+        assert_eq!(kinds, [(DATABASE, EffectKind::CannotBeUndone, None)]);
     }
 
     #[test]

@@ -153,6 +153,31 @@ instance: { type: t4g.micro, disk: 20 }
     }
 
     #[test]
+    fn a_private_stack_with_a_restored_database_says_so() {
+        let facts = facts(
+            "
+stack: shop
+network: { nat: none }
+services: { web: { image: 'nginx:1.29', count: 3 } }
+database: { allow: [services, instance], restoreFrom: shop-database-2026 }
+instance: {}
+",
+        );
+        let facts = facts.join("\n");
+        for expected in [
+            "no way to the internet",
+            "service web: image nginx:1.29; 3 tasks of ",
+            "open to the services, the instance;",
+            "; created from snapshot shop-database-2026",
+        ] {
+            assert!(facts.contains(expected), "{expected}: {facts}");
+        }
+        for other in ["secrets", "password", "standby", "load balancer"] {
+            assert!(!facts.contains(other), "{other}: {facts}");
+        }
+    }
+
+    #[test]
     fn what_is_open_to_everyone_says_so() {
         let spec = "
 stack: shop

@@ -118,6 +118,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_token_differs_with_the_stack_the_deployment_the_resource_and_its_predecessors() {
+        let token = |name: &str, deployment: &str, logical_id: &str, predecessors: &[&str]| {
+            let name = StackName::try_from(name.to_owned()).unwrap();
+            let stack = Stack::new(name, deployment.into(), Tags::new(), BTreeSet::new());
+            stack.token(logical_id, predecessors)
+        };
+        let all = [
+            token("shop", "first", "nat/a", &[]),
+            token("other", "first", "nat/a", &[]),
+            token("shop", "second", "nat/a", &[]),
+            token("shop", "first", "nat/b", &[]),
+            token("shop", "first", "nat/a", &["nat-1"]),
+            token("shop", "first", "nat/a", &["nat-1", "nat-2"]),
+            token("shop", "first", "nat/a", &["nat-1nat-2"]),
+        ];
+        assert_eq!(BTreeSet::from(all.clone()).len(), all.len(), "{all:?}");
+        assert!(all.iter().all(|token| token.len() == 32));
+        assert_eq!(token("shop", "first", "nat/a", &[]), all[0], "a repeated call has the same token");
+    }
+
+    #[test]
     fn tags_to_put_include_the_stacks_tag_unless_no_tag_is_missing() {
         let stack = Stack {
             name: StackName::try_from("shop".to_owned()).unwrap(),

@@ -11,6 +11,8 @@ mod common;
 mod copies; // second resources for one logical ID, and resources that have failed
 mod others; // what people do to the stack's resources, and resources of others in its place
 mod refusals; // calls that AWS refuses for a moment
+mod repairs; // repairs of manual changes that AWS refuses for a moment
+mod routes; // routes whose NAT gateway is replaced
 
 use common::{account, apply, aws, deployment, until_done};
 use serde_json::Value;
@@ -20,6 +22,8 @@ use stackdrop_simulator::Account;
 /// An instance behind a NAT gateway, and one behind interface endpoints.
 const NAT: &str = "stack: shop\nnetwork: { nat: single }\ninstance: { type: t3.micro, disk: 20 }\n";
 const ENDPOINTS: &str = "stack: shop\nnetwork: { nat: none }\ninstance: { type: t3.micro, disk: 20 }\n";
+/// A network whose connections are recorded, in the installation's bucket.
+const LOGGED: &str = "stack: shop\nnetwork: { nat: none, flowLogs: { bucket: stackdrop-123456789012 } }\n";
 
 /// The components, in their order.
 const COMPONENTS: [&str; 4] = ["network", "security-groups", "egress", "instance"];

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_ec2::types::AttributeBooleanValue;
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tag, TagSpecification, VpcEndpointType};
 use serde_json::{Value, json};
 use stackdrop_functions::aws::error::StepError;
 use stackdrop_simulator::{Fault, FaultKind, When};
@@ -65,6 +65,72 @@ async fn a_subnet_of_others_in_a_range_that_the_stack_needs_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_route_table_of_the_stack_that_somebody_made_the_main_one_is_left_alone() {
+    let (_account, aws, mut deployment) = deployed(NAT, &COMPONENTS[..1]).await;
+    let ec2 = aws.ec2();
+    let found = ec2.describe_route_tables().send().await.unwrap();
+    let mut associations = found.route_tables().iter().flat_map(|table| table.associations());
+    let main = associations.find(|association| association.main() == Some(true)).unwrap();
+    let call =
+        ec2.replace_route_table_association().association_id(main.route_table_association_id().unwrap());
+    call.route_table_id(output(&deployment, "/network/privateTables/a")).send().await.unwrap();
+    later().await;
+    deployment["id"] = json!("second");
+    let plan = act(&aws, "network", "plan", &deployment).await.unwrap();
+    assert_eq!((&plan["changes"], &plan["problems"]), (&json!([]), &json!([])));
+    act(&aws, "network", "apply", &deployment).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_left_in_the_vpc_is_told_by_a_deletion_and_nothing_else() {
+    let (_account, aws, deployment) = deployed(NAT, &COMPONENTS[..1]).await;
+    let (ec2, vpc) = (aws.ec2(), output(&deployment, "/network/vpc"));
+    let group = ec2.create_security_group().vpc_id(vpc).group_name("theirs").description("theirs");
+    let group = group.send().await.unwrap().group_id.unwrap();
+    let table = ec2.create_route_table().vpc_id(vpc).send().await.unwrap().route_table.unwrap();
+    let table = table.route_table_id.unwrap();
+    let found = ec2.describe_vpcs().vpc_ids(vpc).send().await.unwrap();
+    let [first, second, _, _] = found.vpcs()[0].cidr_block().unwrap().split('.').collect::<Vec<_>>()[..]
+    else {
+        panic!("the VPC has no range")
+    };
+    let range = format!("{first}.{second}.255.0/28");
+    let subnet = ec2.create_subnet().vpc_id(vpc).cidr_block(&range).send().await.unwrap().subnet.unwrap();
+    let subnet = subnet.subnet_id.unwrap();
+    later().await;
+    let mut told = String::new();
+    for _ in 0..60 {
+        told = act(&aws, "network", "await-deletion", &deployment).await.unwrap_err().to_string();
+        tokio::time::advance(Duration::from_secs(10)).await;
+    }
+    let theirs = format!(
+        "it still contains subnet {subnet} ({range}), security group {group} (theirs), route table {table};"
+    );
+    assert!(told.contains(&theirs), "{theirs} is not in {told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_only_has_guard_dutys_tag_is_not_deleted_with_the_vpc() {
+    let (_account, aws, deployment) = deployed(NAT, &COMPONENTS[..1]).await;
+    let (ec2, vpc) = (aws.ec2(), output(&deployment, "/network/vpc"));
+    let tag = Tag::builder().key("GuardDutyManaged").value("true").build();
+    let tags = TagSpecification::builder().resource_type(ResourceType::VpcEndpoint).tags(tag).build();
+    let call = ec2.create_vpc_endpoint().vpc_id(vpc).vpc_endpoint_type(VpcEndpointType::Interface);
+    let call = call.service_name("com.amazonaws.eu-central-1.ssm").private_dns_enabled(false);
+    let call = call.subnet_ids(output(&deployment, "/network/privateSubnets/a")).tag_specifications(tags);
+    let theirs = call.send().await.unwrap().vpc_endpoint.unwrap().vpc_endpoint_id.unwrap();
+    tokio::time::advance(Duration::from_mins(5)).await;
+    for _ in 0..20 {
+        let refused = act(&aws, "network", "await-deletion", &deployment).await.unwrap_err();
+        assert!(refused.is_retried(), "{refused:?}");
+        tokio::time::advance(Duration::from_secs(10)).await;
+    }
+    let found = ec2.describe_vpc_endpoints().vpc_endpoint_ids(&theirs).send().await.unwrap();
+    let state = found.vpc_endpoints()[0].state().unwrap().as_str();
+    assert!(state.eq_ignore_ascii_case("available"), "{state}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_address_that_somebody_uses_elsewhere_is_told_by_a_deployment_and_by_a_deletion() {
     let (_account, aws, mut deployment) = deployed(NAT, &COMPONENTS).await;
     let (ec2, instance) = (aws.ec2(), output(&deployment, "/instance/id").to_owned());
@@ -82,6 +148,26 @@ async fn an_address_that_somebody_uses_elsewhere_is_told_by_a_deployment_and_by_
         let told = stalled.to_string().to_lowercase();
         let why = format!("somebody associated it with ec2 instance {instance}: disassociate it");
         assert!(told.contains(&why), "{action}: {told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_ec2_does_not_release_is_awaited_only_after_its_gateway_was_deleted() {
+    for (minutes, name, why) in [
+        (10, "Pending", "EC2 still frees it from its deleted NAT gateway"),
+        // EC2 no longer shows the gateway.
+        (120, "Stalled", "EC2 reports that it is in use, but not by what"),
+    ] {
+        let (account, aws, mut deployment) = deployed(NAT, &COMPONENTS[..3]).await;
+        let gateway = output(&deployment, "/egress/natGateways/a");
+        aws.ec2().delete_nat_gateway().nat_gateway_id(gateway).send().await.unwrap();
+        tokio::time::advance(Duration::from_mins(minutes)).await;
+        let in_use = FaultKind::Refused { code: "InvalidIPAddress.InUse".into(), message: "in use".into() };
+        account.arm(Fault::at("ec2", "ReleaseAddress", When::From(1), in_use));
+        deployment["id"] = json!("second");
+        let refused = act(&aws, "egress", "await-deletion", &deployment).await.unwrap_err();
+        assert_eq!(refused.name(), name, "after {minutes} minutes: {refused}");
+        assert!(refused.to_string().contains(why), "after {minutes} minutes: {refused}");
     }
 }
 

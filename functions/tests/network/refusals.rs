@@ -7,7 +7,7 @@ use stackdrop_functions::Aws;
 use stackdrop_simulator::{Account, Fault, FaultKind, When};
 
 use crate::common::{act, until_done};
-use crate::{COMPONENTS, ENDPOINTS, NAT, applied, deployed};
+use crate::{COMPONENTS, ENDPOINTS, LOGGED, NAT, applied, deployed};
 
 /// A call of a component, and the codes with which AWS refuses it for a while.
 struct Refused {
@@ -28,7 +28,7 @@ const fn refused(
     Refused { spec, component, service, operation, codes }
 }
 
-const OF_APPLY: [Refused; 21] = [
+const OF_APPLY: [Refused; 22] = [
     refused(NAT, "network", "ec2", "DescribeVpcAttribute", &["InvalidVpcID.NotFound"]),
     refused(NAT, "network", "ec2", "ModifyVpcAttribute", &["InvalidVpcID.NotFound"]),
     refused(NAT, "network", "ec2", "RevokeSecurityGroupIngress", &["InvalidPermission.NotFound"]),
@@ -74,6 +74,7 @@ const OF_APPLY: [Refused; 21] = [
             "InvalidVpcID.NotFound",
         ],
     ),
+    refused(LOGGED, "network", "ec2", "CreateFlowLogs", &["FlowLogAlreadyExists"]),
     refused(
         NAT,
         "security-groups",
@@ -146,7 +147,7 @@ const OF_APPLY: [Refused; 21] = [
     refused(NAT, "instance", "ec2", "RunInstances", &["InvalidParameterValue"]),
 ];
 
-const OF_DELETION: [Refused; 10] = [
+const OF_DELETION: [Refused; 11] = [
     refused(
         NAT,
         "network",
@@ -169,6 +170,7 @@ const OF_DELETION: [Refused; 10] = [
         "DeleteRouteTable",
         &["InvalidRouteTableID.NotFound", "DependencyViolation"],
     ),
+    refused(LOGGED, "network", "ec2", "DeleteFlowLogs", &["InvalidFlowLogId.NotFound"]),
     refused(NAT, "network", "ec2", "DeleteVpc", &["InvalidVpcID.NotFound", "DependencyViolation"]),
     refused(
         NAT,
@@ -183,7 +185,19 @@ const OF_DELETION: [Refused; 10] = [
         ],
     ),
     refused(NAT, "egress", "ec2", "DeleteNatGateway", &["NatGatewayNotFound"]),
-    refused(NAT, "egress", "ec2", "ReleaseAddress", &["InvalidAllocationID.NotFound"]),
+    // The gateway is deleted, and EC2 has not freed its address yet.
+    refused(
+        NAT,
+        "egress",
+        "ec2",
+        "ReleaseAddress",
+        &[
+            "InvalidAllocationID.NotFound",
+            "InvalidIPAddress.InUse",
+            "AuthFailure",
+            "InvalidNetworkInterfaceID.NotFound",
+        ],
+    ),
     refused(
         NAT,
         "instance",

@@ -164,8 +164,9 @@ async fn find_other(
     let pages = call.into_paginator().items().send();
     let all: Vec<FlowLog> =
         pages.try_collect().await.doing(format!("looking for the flow logs of VPC {vpc}"))?;
-    let is_ours = |log: &FlowLog| observed.flow_logs.iter().any(|ours| id_of(ours) == id_of(log));
-    let other = all.iter().find(|log| desired.is(log, Some(vpc)) && !is_ours(log));
+    // An earlier attempt may have created the stack's own a moment ago: EC2 did not show it to the reader yet.
+    let is_other = |log: &&FlowLog| !is_ours(work, NAME, log.tags(), log.flow_log_id());
+    let other = all.iter().filter(is_other).find(|log| desired.is(log, Some(vpc)));
     Ok(other.map(|log| id_of(log).to_owned()))
 }
 

@@ -27,11 +27,15 @@ fn destination(route: &Route) -> &str {
 /// route server adds. The spec names the routes of other networks that stay.
 fn is_manual(work: &Work<'_>, logical_id: &str, route: &Route) -> bool {
     let of_endpoint = route.gateway_id().is_some_and(|gateway| gateway.starts_with("vpce-"));
-    let added_by_aws = route.origin().is_some_and(|origin| {
-        *origin == RouteOrigin::EnableVgwRoutePropagation || origin.as_str() == "Advertisement"
-    });
     let is_default = route.destination_cidr_block() == Some(ANYWHERE) && logical_id != DATABASE;
-    !(is_local(work, route) || of_endpoint || added_by_aws || is_default || is_kept(work, route))
+    !(is_local(work, route) || of_endpoint || is_added_by_aws(route) || is_default || is_kept(work, route))
+}
+
+/// Whether a virtual private gateway or a route server adds the route, and keeps it.
+fn is_added_by_aws(route: &Route) -> bool {
+    route.origin().is_some_and(|origin| {
+        *origin == RouteOrigin::EnableVgwRoutePropagation || origin.as_str() == "Advertisement"
+    })
 }
 
 /// Whether the route is the one inside the VPC, which exists in every table, whatever its target is.
@@ -116,4 +120,31 @@ pub(super) async fn delete_manual_routes(work: &Work<'_>, observed: &Observed) -
     }))
     .await
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_routes_of_private_gateways_and_route_servers_are_added_by_aws() {
+        for (origin, expected) in [
+            ("EnableVgwRoutePropagation", true),
+            ("Advertisement", true),
+            ("CreateRoute", false),
+            ("CreateRouteTable", false),
+        ] {
+            let route = Route::builder().origin(RouteOrigin::from(origin)).build();
+            assert_eq!(is_added_by_aws(&route), expected, "{origin}");
+        }
+        assert!(!is_added_by_aws(&Route::builder().build()));
+    }
+
+    #[test]
+    fn a_route_is_named_by_whatever_destination_it_has() {
+        let route = Route::builder;
+        assert_eq!(destination(&route().destination_cidr_block("10.1.0.0/16").build()), "10.1.0.0/16");
+        assert_eq!(destination(&route().destination_ipv6_cidr_block("::/0").build()), "::/0");
+        assert_eq!(destination(&route().destination_prefix_list_id("pl-1").build()), "pl-1");
+    }
 }

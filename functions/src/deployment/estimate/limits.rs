@@ -179,5 +179,7 @@ mod tests {
         assert_eq!(refused(&spec(6, 60), Some(spec(9, 50)), false), ["instance: 1"], "fewer tasks than now");
         assert_eq!(refused(&spec(7, 60), Some(spec(6, 60)), false), ["service: 1"], "more tasks than now");
         assert_eq!(refused(&spec(6, 60), None, true), Vec::<String>::new(), "it is destroyed");
+        let text = "stack: shop\ndatabase: { storage: 51 }\n";
+        assert_eq!(refused(&json!(Spec::read(text.as_bytes()).unwrap()), None, false), ["database: 1"]);
     }
 }

@@ -149,3 +149,27 @@ pub(super) fn parse(aws: &Aws, key: &str, text: &[u8]) -> Result<Spec, StepError
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_of_an_upload_names_what_may_be_lost() {
+        let read = |entries: &[(&str, &str)]| {
+            let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let consent = consent(Some(&entries.collect()));
+            (consent.delete_data.into_iter().collect::<Vec<_>>(), consent.empty_database)
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let both = names(&["shop-database", "shop-instance"]);
+        assert_eq!(read(&[(DELETE_DATA, " shop-instance, shop-database,")]), (both, None));
+        let database = || Some("shop-database".to_owned());
+        assert_eq!(read(&[(EMPTY_DATABASE, " shop-database ")]), (Vec::new(), database()));
+        for nothing in ["", " ", ",", " , "] {
+            assert_eq!(read(&[(DELETE_DATA, nothing)]).0, Vec::<String>::new(), "{nothing:?}");
+        }
+        assert_eq!(read(&[(EMPTY_DATABASE, " ")]).1, None);
+        assert!(read(&[("author", "shop-database")]).0.is_empty() && consent(None).is_empty());
+    }
+}
