@@ -69,7 +69,7 @@ async fn a_route_table_of_the_stack_that_somebody_made_the_main_one_is_left_alon
     let (_account, aws, mut deployment) = deployed(NAT, &COMPONENTS[..1]).await;
     let ec2 = aws.ec2();
     let found = ec2.describe_route_tables().send().await.unwrap();
-    let mut associations = found.route_tables().iter().flat_map(|table| table.associations());
+    let mut associations = found.route_tables().iter().flat_map(aws_sdk_ec2::types::RouteTable::associations);
     let main = associations.find(|association| association.main() == Some(true)).unwrap();
     let call =
         ec2.replace_route_table_association().association_id(main.route_table_association_id().unwrap());
