@@ -158,7 +158,7 @@ instance: { type: t4g.micro, disk: 20 }
             "
 stack: shop
 network: { nat: none }
-services: { web: { image: 'nginx:1.29', count: 3 } }
+services: { web: { image: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/web:1', count: 3 } }
 database: { allow: [services, instance], restoreFrom: shop-database-2026 }
 instance: {}
 ",
@@ -166,7 +166,7 @@ instance: {}
         let facts = facts.join("\n");
         for expected in [
             "no way to the internet",
-            "service web: image nginx:1.29; 3 tasks of ",
+            "service web: image 123456789012.dkr.ecr.eu-central-1.amazonaws.com/web:1; 3 tasks of ",
             "open to the services, the instance;",
             "; created from snapshot shop-database-2026",
         ] {
