@@ -159,8 +159,10 @@ class Copy:
             if not broken:
                 raise SystemExit(f"the copy does not compile, and no mutant is the reason: see {log}")
             for number in broken:
-                print(f"  does not compile: {kept[number].file}:{kept[number].line} {kept[number].kind}", flush=True)
-                del kept[number]
+                site = kept.pop(number)
+                print(f"  does not compile: {site.file}:{site.line} {site.kind}", flush=True)
+                # It may have been the file's only mutant.
+                self.write(site.file, (self.project / site.file).read_bytes())
         raise SystemExit(f"the copy still does not compile: see {log}")
 
     def cargo(self, log: Path) -> tuple[list[dict], bool]:

@@ -48,7 +48,7 @@ NO_SETTINGS = {"doing", "unless", "deleted", "map", "map_err", "map_or", "map_or
                "ok_or_else", "or_else", "unwrap_or", "unwrap_or_else", "fold", "collect", "zip", "get", "contains", "config_override",
                "push_str", "join", "filter_map", "flat_map", "for_each", "expect", "context", "with_context", "contains_key",
                "starts_with", "ends_with", "insert", "remove", "eq", "cmp", "split_once", "strip_prefix", "strip_suffix", "pending_on",
-               "stalled_on", "page_size"}
+               "stalled_on", "page_size", "take", "skip", "chain", "rev"}
 
 # Calls whose texts are only for people.
 FOR_PEOPLE = {"doing", "expect", "context", "with_context", "pending", "pending_on", "stalled", "stalled_because", "stalled_on",
