@@ -315,3 +315,17 @@ async fn an_announcement_of_a_plan_lists_its_effects() {
         json!([{ "kind": "opens-to-internet", "resource": "load-balancer", "what": "opens load-balancer to 0.0.0.0/0" }])
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_nobody_needs_to_agree_to_is_a_warning() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let request = json!({ "stack": "shop", "action": "plan", "deleteData": ["shop-databse"] });
+    run(&rehearsal, request).await;
+    let record = object(&rehearsal, "stacks/shop/plan.json").await.unwrap();
+    let message = record["message"].as_str().unwrap();
+    assert!(
+        message.contains("the plan deletes no data of what `--delete-data` names: shop-databse"),
+        "{message}"
+    );
+}

@@ -36,7 +36,7 @@ impl fmt::Display for ApprovalReason {
         match self {
             Self::Spec => write!(f, "the spec has `approval: required`"),
             Self::LastGoodSpec => {
-                write!(f, "the deployed spec has `approval: required`, and this one has not")
+                write!(f, "the deployed spec has `approval: required`, and this one does not")
             }
             Self::Installation => write!(f, "the installation demands it (parameter ApprovalFor)"),
             Self::Cost { usd, limit } => {

@@ -55,7 +55,8 @@ impl Destroy {
 /// Shows what is lost, and asks at the terminal for the stack's name.
 async fn confirm(installation: &Installation, stack: &str) -> Result<bool> {
     let baseline: Option<Baseline> = installation.read(&bucket::baseline_key(stack)).await?;
-    print(&format!("This destroys stack {stack} and deletes all its resources."));
+    let place = &installation.place;
+    print(&format!("This destroys stack {stack} in {place}, and deletes all its resources."));
     let effects = baseline.map(|baseline| shown(&baseline.spec)).unwrap_or_default();
     for line in &effects {
         print(line);

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use serde::de::DeserializeOwned;
@@ -31,6 +32,8 @@ pub(super) struct Installation {
     pub(super) bucket: String,
     /// The ARN of the person who runs the command.
     pub(super) caller: String,
+    /// The account and the region, for people.
+    pub(super) place: String,
     machine: String,
 }
 
@@ -75,7 +78,9 @@ impl Installation {
     pub(super) async fn find(target: &Target) -> Result<Self> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
         if let Some(profile) = &target.profile {
-            loader = loader.profile_name(profile);
+            // As with the AWS CLI, a profile that is named counts more than credentials in the environment.
+            let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            loader = loader.profile_name(profile).credentials_provider(credentials);
         }
         if let Some(region) = &target.region {
             loader = loader.region(Region::new(region.clone()));
@@ -103,6 +108,7 @@ impl Installation {
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             bucket: bucket.unwrap_or_else(|| format!("stackdrop-{account}-{region}")),
             caller: caller.to_owned(),
+            place: format!("account {account}, region {region}"),
             machine: format!("arn:{partition}:states:{region}:{account}:stateMachine:{MACHINE}"),
         })
     }

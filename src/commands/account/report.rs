@@ -49,7 +49,9 @@ pub(super) async fn finish(
 
 /// Says that a stack has no deployments, and returns the command's exit code.
 pub(super) fn no_deployments(stack: &StackName) -> u8 {
-    print_error(&format!("error: stack {stack} has no deployments"));
+    print_error(&format!(
+        "error: stack {stack} has no deployments\nhelp: deploy it with `stackdrop deploy SPEC`; `stackdrop history {stack}` lists its plans"
+    ));
     exit_code::FAILED
 }
 

@@ -71,6 +71,9 @@ fn summary(record: &Record) -> Result<String> {
     lines.extend(record.plan_id.as_ref().map(|plan| format!("  plan        {plan}")));
     lines.extend(record.decision.as_ref().map(|decision| format!("  approval    {decision}")));
     lines.extend(record.message.clone());
+    if record.result == Outcome::AwaitingApproval {
+        lines.extend(record.changes().iter().chain(&record.facts).map(|line| format!("  {line}")));
+    }
     lines.extend(record.next.clone());
     lines.extend(text::outputs(&serde_json::to_value(&record.outputs).context("cannot read the outputs")?));
     Ok(lines.join("\n"))

@@ -1,6 +1,8 @@
 //! The review of all components' plans together: what follows in one from another, what people must know and agree to, and what the
 //! installation allows.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 use stackdrop_specs::Approval;
 
@@ -22,8 +24,20 @@ pub(super) fn review(deployment: Deployment, rules: &Rules) -> Result<Deployment
     follow_ups::add(&mut plan, &deployment);
     effects::add(&mut plan, &deployment);
     add_ceilings(&mut plan, &deployment, rules);
+    warn_of_idle_consent(&mut plan, &deployment);
     let review = Some(review_of(&deployment, &plan, rules)?);
     Ok(Deployment { plan, review, ..deployment })
+}
+
+/// Warns of names that somebody agreed to and that the plan does not need: a wrong name is easily taken for an agreement.
+fn warn_of_idle_consent(plans: &mut [ComponentPlan], deployment: &Deployment) {
+    let needed: BTreeSet<String> =
+        plans.iter().flat_map(|of| &of.plan.effects).filter_map(|effect| effect.word.clone()).collect();
+    let idle: Vec<&str> = deployment.consent.delete_data.difference(&needed).map(String::as_str).collect();
+    if let (false, Some(first)) = (idle.is_empty(), plans.first_mut()) {
+        let why = format!("the plan deletes no data of what `--delete-data` names: {}", idle.join(", "));
+        first.plan.warn("consent", why, "check the names, if that is not what you expect");
+    }
 }
 
 fn review_of(
