@@ -129,8 +129,21 @@ fn print_error(line: &str) {
     print_to(&mut std::io::stderr().lock(), line);
 }
 
+/// The text without characters that could hide or reorder what else is on the screen: texts of a spec are those of its author.
+fn visible(text: &str) -> String {
+    let hides = |character: char| {
+        character.is_control() && !matches!(character, '\n' | '\t')
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let shown = |character: char| {
+        if hides(character) { character.escape_unicode().to_string() } else { character.to_string() }
+    };
+    text.chars().map(shown).collect()
+}
+
 fn print_to(out: &mut impl Write, line: &str) {
-    match writeln!(out, "{}", line.trim_end_matches('\n')).and_then(|()| out.flush()) {
+    let line = visible(line.trim_end_matches('\n'));
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
         // A failed write cannot be reported anywhere else.
         Ok(()) | Err(_) => {}
     }
@@ -139,6 +152,12 @@ fn print_to(out: &mut impl Write, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_spec_contains_cannot_hide_a_line() {
+        assert_eq!(visible("a\tb\n\u{e9}"), "a\tb\n\u{e9}");
+        assert_eq!(visible("x\u{1b}[1A\u{1b}[2K\r\u{202e}y"), "x\\u{1b}[1A\\u{1b}[2K\\u{d}\\u{202e}y");
+    }
 
     #[test]
     fn the_help_of_every_command_lists_the_exit_codes() {

@@ -120,7 +120,7 @@ fn commands_manage_a_stack_through_its_life_cycle() {
     contains_all(&planned, &["Planned: nothing was changed (", "network: create vpc", "PlanNetwork"]);
     assert_eq!(
         served.output(1, &["status", "shop"]),
-        "error: stack shop has no deployments\n",
+        "error: stack shop has no deployments\nhelp: deploy it with `stackdrop deploy SPEC`; `stackdrop history shop` lists its plans\n",
         "a plan is not a deployment"
     );
 

@@ -114,8 +114,7 @@ async fn requests_need_the_approval_that_the_deployed_spec_requires() {
     let rehearsal = rehearsal(SHOP);
     deployed(&rehearsal, SHOP).await;
     let earlier = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap()["version"].clone();
-    // Nothing of the stack changes, so there is nothing to agree to.
-    deployed(&rehearsal, &with(SHOP, "approval: none", "approval: required")).await;
+    approved(&rehearsal, &with(SHOP, "approval: none", "approval: required")).await;
     // An earlier version without the line, and a repair.
     let requests = [
         json!({ "stack": "shop", "version": earlier }),
@@ -145,4 +144,30 @@ async fn what_is_done_with_a_spec_is_part_of_the_plans_id() {
         request[key] = value;
         assert_ne!(plan(request).await, first, "{key}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_that_changes_only_what_happens_later_needs_approval() {
+    let required = with(SHOP, "approval: none", "approval: required");
+    let rehearsal = rehearsal(&required);
+    approved(&rehearsal, &required).await;
+    // Nothing of the account changes now, but the next deletion would.
+    let later = with(&required, "onDelete: retain", "onDelete: destroy");
+    let changed = async { rehearsal.deploy(&later, &()).await.unwrap() };
+    let (rejected, _) = tokio::join!(changed, answer(&rehearsal, false));
+    assert_eq!(rejected.result(), Outcome::ApprovalRejected);
+    let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
+    assert_eq!(baseline["spec"]["onDelete"], "retain");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_does_not_make_another_spec_the_deployed_one() {
+    let rehearsal = rehearsal(SHOP);
+    deployed(&rehearsal, SHOP).await;
+    let later = with(SHOP, "onDelete: retain", "onDelete: destroy");
+    rehearsal.upload("specs/shop.yaml", later.as_bytes()).await.unwrap();
+    let reported = run(&rehearsal, json!({ "stack": "shop", "drift": "report" })).await;
+    assert_eq!(reported.result(), Outcome::Succeeded, "{:?}", reported.error());
+    let baseline = object(&rehearsal, "stacks/shop/baseline.json").await.unwrap();
+    assert_eq!(baseline["spec"]["onDelete"], "retain");
 }

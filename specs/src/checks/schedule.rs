@@ -76,12 +76,18 @@ const FIELDS: [Field; 6] = [
 
 fn cron(text: &str, fields: &str) -> garde::Result {
     let fields: Vec<&str> = fields.split_whitespace().collect();
-    let [_, _, day, _, weekday, _] = fields[..] else {
+    let [minute, _, day, _, weekday, _] = fields[..] else {
         return refuse(
             format!("`{text}` has {} fields", fields.len()),
             "six fields: minute, hour, day, month, weekday and year",
         );
     };
+    if minute.parse::<u32>().is_err() {
+        return refuse(
+            format!("`{text}` can run more than once an hour, which is shorter than a deployment can take"),
+            "one minute of the hour in the first field, such as `cron(0 3 * * ? *)`",
+        );
+    }
     if (day == "?") == (weekday == "?") {
         return refuse(
             format!("`{text}` must have `?` as either the day or the weekday"),
@@ -171,7 +177,7 @@ mod tests {
             "rate(1 hour)",
             "rate(2 days)",
             "cron(0 3 * * ? *)",
-            "cron(0/15 8-18 ? * MON-FRI *)",
+            "cron(0 8-18 ? * MON-FRI *)",
             "cron(30 2 L * ? 2026-2030)",
             "cron(0 0 1W JAN,JUL ? *)",
             "cron(0 0 ? * 2#1 *)",
@@ -201,6 +207,9 @@ mod tests {
             "cron(0 3 0 * ? *)",
             "cron(0 3 * FOO ? *)",
             "cron(0 3 ? * 8 *)",
+            "cron(* 3 * * ? *)",
+            "cron(0/15 8-18 ? * MON-FRI *)",
+            "cron(5,6 3 * * ? *)",
             "cron(5-1 3 * * ? *)",
             "cron(0/0 3 * * ? *)",
             "cron(0 3 * * ? *",

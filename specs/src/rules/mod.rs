@@ -110,11 +110,13 @@ fn tags(spec: &Spec, findings: &mut Findings<'_>) {
         let here = at!["tags", key];
         let lower = key.to_lowercase();
         let allowed = |c: char| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c);
-        if lower.starts_with("aws:") || lower.starts_with("stackdrop:") || key == "Name" {
+        // By the last two, owners share with stacks, and GuardDuty's resources are recognized.
+        let is_others = lower == "stackdrop-access" || lower.starts_with("guardduty");
+        if lower.starts_with("aws:") || lower.starts_with("stackdrop:") || key == "Name" || is_others {
             findings.key(
                 &here,
                 "reserved tag key",
-                "a key other than `Name`, without the prefix `aws:` or `stackdrop:`",
+                "a key other than `Name` and `stackdrop-access`, without the prefix `aws:`, `stackdrop:` or `GuardDuty`",
             );
         } else if !(1..=128).contains(&key.chars().count()) || !key.chars().all(allowed) {
             findings.key(&here, "invalid tag key", "1 to 128 letters, digits, spaces and `_.:/=+-@`");

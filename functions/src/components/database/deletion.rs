@@ -154,7 +154,7 @@ fn final_backup(work: &Work<'_>, db: &DbInstance) -> (Option<String>, bool) {
     });
     let refused = ["creating", "failed", "incompatible-network", "incompatible-restore"];
     if !desired || refused.contains(&status(db)) {
-        return (None, desired);
+        return (None, desired && db.backup_retention_period().is_some_and(|days| days > 0));
     }
     // Snapshot names are unique, so the name contains a hash of this deployment and this instance.
     let suffix = work.stack.token("final-snapshot", &[db.dbi_resource_id().unwrap_or_default()]);

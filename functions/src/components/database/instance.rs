@@ -12,7 +12,7 @@ use crate::aws::error::{AwsResult, StepError};
 use crate::contract::component::Work;
 use crate::deployment::effect::EffectKind;
 use crate::deployment::outputs::DatabaseOutputs;
-use crate::deployment::plan::{DatabaseValues, Plan, Verb};
+use crate::deployment::plan::{DatabaseValues, FieldChange, Plan, Verb};
 
 /// The instance's logical ID.
 pub(super) const LOGICAL_ID: &str = "instance";
@@ -121,10 +121,24 @@ fn plan_irreversible(differences: &[Difference], plan: &mut Plan) {
             Setting::Storage(_) if change.field == "storage" => {
                 format!("grows the storage from {} to {} GiB: RDS cannot reduce it", change.from, change.to)
             }
+            Setting::BackupDays(_) if fewer(change) => {
+                let what = format!(
+                    "keeps backups for {} days instead of {}: RDS deletes the older ones",
+                    change.to, change.from
+                );
+                plan.effect(EffectKind::DeletesData, LOGICAL_ID, what);
+                continue;
+            }
             _ => continue,
         };
         plan.effect(EffectKind::CannotBeUndone, LOGICAL_ID, what);
     }
+}
+
+/// Whether a number is reduced.
+fn fewer(change: &FieldChange) -> bool {
+    let number = |text: &str| text.parse::<u32>().ok();
+    number(&change.to) < number(&change.from)
 }
 
 /// Warns of what the deployment causes beside its changes, and of what it leaves alone.

@@ -48,7 +48,7 @@ fn review_of(
     let changes = || plans.iter().flat_map(|component| &component.plan.changes);
     let approval = reasons(deployment, plans, rules);
     Ok(PlanReview {
-        changes: changes().next().is_some() || drops_approval(deployment),
+        changes: changes().next().is_some() || adopts_unapproved(deployment, &approval),
         blocked: plans.iter().any(|component| !component.plan.problems.is_empty()),
         prunes: changes().any(|change| change.verb == Verb::Delete),
         outdated: plans.iter().any(|component| !component.plan.outdated.is_empty()),
@@ -70,8 +70,14 @@ fn fingerprint(deployment: &Deployment, plans: &[ComponentPlan]) -> Result<Strin
     Ok(hex::encode(&Sha256::digest(text)[..16]))
 }
 
-/// Whether the spec no longer requires the approval that the deployed one requires. That alone is a change to agree to: without
-/// approval, the spec would become the deployed one, and the next one could change anything.
+/// Whether another spec would become the deployed one without a change of the account, and needs approval. That alone is a change
+/// to agree to: the next deployment compares its own spec with this one, and takes what this one allows for agreed.
+fn adopts_unapproved(deployment: &Deployment, approval: &[ApprovalReason]) -> bool {
+    let baseline = deployment.baseline.as_ref();
+    !approval.is_empty() && baseline.is_some_and(|baseline| baseline.spec != deployment.spec)
+}
+
+/// Whether the spec no longer requires the approval that the deployed one requires.
 fn drops_approval(deployment: &Deployment) -> bool {
     let baseline = deployment.baseline.as_ref();
     let required = baseline.is_some_and(|baseline| baseline.spec.approval == Approval::Required);

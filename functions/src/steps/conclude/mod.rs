@@ -85,6 +85,8 @@ async fn conclude(aws: &Aws, deployment: &Deployment, record: &mut Record) -> Re
     match record.result {
         // The stack's spec and its resources are the same as before.
         Outcome::Succeeded if deployment.is_rotation() => {}
+        // Another spec without a difference was not deployed: nobody was asked whether it may become the deployed one.
+        Outcome::Succeeded if deployment.report_only && !deployment.is_unchanged() => {}
         Outcome::Succeeded => {
             let warnings = succeed(aws, deployment, &record.outputs).await?;
             let message = record.message.take().into_iter().chain(warnings).collect::<Vec<_>>().join("\n");
