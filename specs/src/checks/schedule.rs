@@ -28,6 +28,14 @@ pub(crate) fn rotation(text: &str, context: &()) -> garde::Result {
             "`cron(MINUTE HOUR DAY MONTH WEEKDAY YEAR)`, such as `cron(0 4 1 * ? *)`",
         );
     }
+    let is_a_number = |field: &str| field.parse::<u32>().is_ok();
+    let hour = text.strip_prefix("cron(").and_then(|fields| fields.split_whitespace().nth(1));
+    if hour.is_some_and(|hour| !is_a_number(hour)) {
+        return refuse(
+            format!("`{text}` can change the password more than once a day"),
+            "one hour of the day in the second field, such as `cron(0 4 1 * ? *)`",
+        );
+    }
     schedule(text, context)
 }
 
@@ -221,7 +229,9 @@ mod tests {
     #[test]
     fn a_rotation_has_a_time_of_day() {
         assert!(rotation("cron(0 4 1 * ? *)", &()).is_ok());
-        for text in ["rate(30 days)", "monthly", "cron(0 4 1 * * *)"] {
+        for text in
+            ["rate(30 days)", "monthly", "cron(0 4 1 * * *)", "cron(0 * * * ? *)", "cron(0 1,2 * * ? *)"]
+        {
             assert!(rotation(text, &()).is_err(), "{text}");
         }
     }

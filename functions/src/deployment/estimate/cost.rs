@@ -91,7 +91,10 @@ fn add_instance(cost: &mut Cost, instance: &Instance, prices: &Prices) {
 fn add_database(cost: &mut Cost, database: &Database, prices: &Prices) {
     let Database { class, storage, max_storage, multi_az, .. } = database;
     let copies = if *multi_az { 2.0 } else { 1.0 };
-    cost.add_known(prices.database_hourly(class), copies, format!("database.class {class}"));
+    // A standby doubles a price that nobody knows: that is another part to agree to.
+    let part =
+        if *multi_az { format!("database.class {class} (two)") } else { format!("database.class {class}") };
+    cost.add_known(prices.database_hourly(class), copies, part);
     let gibibyte = prices.database_storage_monthly(STORAGE) * copies;
     let largest = max_storage.unwrap_or(*storage).max(*storage);
     cost.add_monthly(gibibyte * f64::from(*storage), gibibyte * f64::from(largest));
